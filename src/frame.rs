@@ -88,7 +88,11 @@ impl Image {
         let mut needed = 0usize;
         for ((row, rows), plane) in format.plane_extents(size).into_iter().zip(planes) {
             if rows > 0 {
-                let end = plane.row_pitch.saturating_mul(rows - 1).saturating_add(row).saturating_add(plane.offset);
+                let end = plane
+                    .row_pitch
+                    .saturating_mul(rows - 1)
+                    .saturating_add(row)
+                    .saturating_add(plane.offset);
                 needed = needed.max(end);
                 if plane.row_pitch < row {
                     needed = usize::MAX;
@@ -96,9 +100,20 @@ impl Image {
             }
         }
         if needed > got || size.area() == 0 {
-            return Err(ImageError { format, size, needed, got });
+            return Err(ImageError {
+                format,
+                size,
+                needed,
+                got,
+            });
         }
-        Ok(Image { format, matrix, size, planes, bytes })
+        Ok(Image {
+            format,
+            matrix,
+            size,
+            planes,
+            bytes,
+        })
     }
 
     /// A tightly packed picture; `format` must have one plane.
@@ -122,7 +137,13 @@ impl Image {
 
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Image({:?} {}, {} bytes)", self.format, self.size, self.bytes().len())
+        write!(
+            f,
+            "Image({:?} {}, {} bytes)",
+            self.format,
+            self.size,
+            self.bytes().len()
+        )
     }
 }
 
@@ -149,8 +170,29 @@ mod tests {
     fn short_buffers_are_refused_and_odd_sizes_round_chroma_up() {
         let size = ImageSize::new(5, 3);
         assert_eq!(PixelFormat::I420.plane_extents(size), [(5, 3), (3, 2), (3, 2)]);
-        let planes = [Plane { offset: 0, row_pitch: 8 }, Plane { offset: 24, row_pitch: 4 }, Plane { offset: 32, row_pitch: 4 }];
-        let image = |len: usize| Image::new(PixelFormat::I420, YuvMatrix::Bt601Limited, size, planes, Arc::new(vec![0u8; len]));
+        let planes = [
+            Plane {
+                offset: 0,
+                row_pitch: 8,
+            },
+            Plane {
+                offset: 24,
+                row_pitch: 4,
+            },
+            Plane {
+                offset: 32,
+                row_pitch: 4,
+            },
+        ];
+        let image = |len: usize| {
+            Image::new(
+                PixelFormat::I420,
+                YuvMatrix::Bt601Limited,
+                size,
+                planes,
+                Arc::new(vec![0u8; len]),
+            )
+        };
         assert!(image(39).is_ok());
         assert_eq!(image(38).map(|_| ()).map_err(|e| (e.needed, e.got)), Err((39, 38)));
         assert!(Image::packed(PixelFormat::Rgb8, ImageSize::new(0, 4), vec![]).is_err());
@@ -158,8 +200,20 @@ mod tests {
 
     #[test]
     fn a_pitch_below_the_row_is_refused() {
-        let plane = Plane { offset: 0, row_pitch: 5 };
+        let plane = Plane {
+            offset: 0,
+            row_pitch: 5,
+        };
         let bytes = Arc::new(vec![0u8; 1000]);
-        assert!(Image::new(PixelFormat::Rgb8, YuvMatrix::Bt601Limited, ImageSize::new(2, 2), [plane; 3], bytes).is_err());
+        assert!(
+            Image::new(
+                PixelFormat::Rgb8,
+                YuvMatrix::Bt601Limited,
+                ImageSize::new(2, 2),
+                [plane; 3],
+                bytes
+            )
+            .is_err()
+        );
     }
 }

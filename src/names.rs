@@ -17,8 +17,14 @@ pub struct CameraIdError(pub String);
 impl CameraId {
     pub fn new(text: &str) -> Result<CameraId, CameraIdError> {
         let fits = (1..=32).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-        if fits { Ok(CameraId(text.into())) } else { Err(CameraIdError(text.to_owned())) }
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+        if fits {
+            Ok(CameraId(text.into()))
+        } else {
+            Err(CameraIdError(text.to_owned()))
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -51,7 +57,10 @@ mod tests {
 
     #[test]
     fn ids_are_key_chunks() {
-        assert_eq!(CameraId::new("dock-3").map(|id| id.to_string()), Ok("dock-3".to_owned()));
+        assert_eq!(
+            CameraId::new("dock-3").map(|id| id.to_string()),
+            Ok("dock-3".to_owned())
+        );
         let longest = "a".repeat(32);
         assert!(CameraId::new(&longest).is_ok());
         for bad in ["", "Dock", "a/b", "a*", "@img", "é", &format!("{longest}a")] {

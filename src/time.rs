@@ -80,7 +80,10 @@ pub struct SimulatedClocks {
 
 impl SimulatedClocks {
     pub fn new(mono_nanos: i64, unix_nanos: i64) -> SimulatedClocks {
-        SimulatedClocks { mono: AtomicI64::new(mono_nanos), unix: AtomicI64::new(unix_nanos) }
+        SimulatedClocks {
+            mono: AtomicI64::new(mono_nanos),
+            unix: AtomicI64::new(unix_nanos),
+        }
     }
 
     pub fn advance(&self, by: Duration) {

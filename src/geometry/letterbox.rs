@@ -22,19 +22,27 @@ impl Letterbox {
             return None;
         }
         // Compare the aspect ratios in integers: which side binds?
-        let wide = u64::from(source.width) * u64::from(network.height) >= u64::from(source.height) * u64::from(network.width);
+        let wide =
+            u64::from(source.width) * u64::from(network.height) >= u64::from(source.height) * u64::from(network.width);
         let shrink = |side: u32, to: u32, from: u32| (u64::from(side) * u64::from(to) / u64::from(from)).max(1) as u32;
         let resized = if wide {
             ImageSize::new(network.width, shrink(source.height, network.width, source.width))
         } else {
             ImageSize::new(shrink(source.width, network.height, source.height), network.height)
         };
-        Some(Letterbox { source, resized, network })
+        Some(Letterbox {
+            source,
+            resized,
+            network,
+        })
     }
 
     /// `(x, y)` factors: source px = network px * factor.
     pub fn source_from_network_scale(&self) -> (f32, f32) {
-        (self.source.width as f32 / self.resized.width as f32, self.source.height as f32 / self.resized.height as f32)
+        (
+            self.source.width as f32 / self.resized.width as f32,
+            self.source.height as f32 / self.resized.height as f32,
+        )
     }
 
     /// A network box in source px, not clipped.

@@ -43,7 +43,12 @@ impl FromStr for ImageSize {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("{text:?} is not a size such as 640x480 (each side 1 to 16384)");
         let (w, h) = text.split_once('x').ok_or_else(wrong)?;
-        let side = |s: &str| s.parse::<u32>().ok().filter(|v| (1..=16384).contains(v)).ok_or_else(wrong);
+        let side = |s: &str| {
+            s.parse::<u32>()
+                .ok()
+                .filter(|v| (1..=16384).contains(v))
+                .ok_or_else(wrong)
+        };
         Ok(ImageSize::new(side(w)?, side(h)?))
     }
 }

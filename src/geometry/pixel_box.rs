@@ -23,7 +23,13 @@ pub struct PixelBox<Space> {
 
 impl<Space> PixelBox<Space> {
     pub const fn new(x0: f32, y0: f32, x1: f32, y1: f32) -> Self {
-        PixelBox { x0, y0, x1, y1, space: PhantomData }
+        PixelBox {
+            x0,
+            y0,
+            x1,
+            y1,
+            space: PhantomData,
+        }
     }
 
     pub fn width(&self) -> f32 {
@@ -37,7 +43,12 @@ impl<Space> PixelBox<Space> {
     /// Cut to a picture of `size`.
     pub fn clip(&self, size: ImageSize) -> Self {
         let (w, h) = (size.width as f32, size.height as f32);
-        Self::new(self.x0.clamp(0.0, w), self.y0.clamp(0.0, h), self.x1.clamp(0.0, w), self.y1.clamp(0.0, h))
+        Self::new(
+            self.x0.clamp(0.0, w),
+            self.y0.clamp(0.0, h),
+            self.x1.clamp(0.0, w),
+            self.y1.clamp(0.0, h),
+        )
     }
 }
 
@@ -75,7 +86,12 @@ impl LatticeBox {
             let scaled = (f64::from(v) * f64::from(Self::STEPS)).round(); // round(): halves away from zero
             (scaled.is_finite() && scaled.abs() <= 16_777_216.0).then_some(scaled as i32)
         };
-        Some(LatticeBox { x0: q8(source.x0)?, y0: q8(source.y0)?, x1: q8(source.x1)?, y1: q8(source.y1)? })
+        Some(LatticeBox {
+            x0: q8(source.x0)?,
+            y0: q8(source.y0)?,
+            x1: q8(source.x1)?,
+            y1: q8(source.y1)?,
+        })
     }
 
     fn side(px: u32) -> Option<i32> {
@@ -97,16 +113,41 @@ mod tests {
     fn halves_round_away_from_zero() {
         let half = 0.5 / 256.0;
         let rounded = LatticeBox::round(&PixelBox::new(half, -half, 1.0 + half, 2.0));
-        assert_eq!(rounded, Some(LatticeBox { x0: 1, y0: -1, x1: 257, y1: 512 }));
+        assert_eq!(
+            rounded,
+            Some(LatticeBox {
+                x0: 1,
+                y0: -1,
+                x1: 257,
+                y1: 512
+            })
+        );
     }
 
     #[test]
     fn boxes_outside_the_frame_or_not_finite_are_none() {
         let frame = ImageSize::new(10, 10);
-        assert_eq!(LatticeBox::round_within(&PixelBox::new(-5.0, 0.0, 0.0, 4.0), frame), None);
-        assert_eq!(LatticeBox::round_within(&PixelBox::new(f32::NAN, 0.0, 5.0, 4.0), frame), None);
-        assert_eq!(LatticeBox::round_within(&PixelBox::new(0.0, 0.0, f32::INFINITY, 4.0), frame), None);
+        assert_eq!(
+            LatticeBox::round_within(&PixelBox::new(-5.0, 0.0, 0.0, 4.0), frame),
+            None
+        );
+        assert_eq!(
+            LatticeBox::round_within(&PixelBox::new(f32::NAN, 0.0, 5.0, 4.0), frame),
+            None
+        );
+        assert_eq!(
+            LatticeBox::round_within(&PixelBox::new(0.0, 0.0, f32::INFINITY, 4.0), frame),
+            None
+        );
         let cut = LatticeBox::round_within(&PixelBox::new(-1.0, 2.0, 11.0, 4.0), frame);
-        assert_eq!(cut, Some(LatticeBox { x0: 0, y0: 512, x1: 2560, y1: 1024 }));
+        assert_eq!(
+            cut,
+            Some(LatticeBox {
+                x0: 0,
+                y0: 512,
+                x1: 2560,
+                y1: 1024
+            })
+        );
     }
 }

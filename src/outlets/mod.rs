@@ -31,9 +31,16 @@ pub struct Report {
 #[derive(Debug, Clone)]
 pub enum Outcome {
     /// The frame was looked at; descending score. Empty = looked, found none.
-    Answer { instances: Arc<Vec<Instance>>, score_threshold: f32 },
+    Answer {
+        instances: Arc<Vec<Instance>>,
+        score_threshold: f32,
+    },
     /// The frame was not looked at, or not in time.
-    Tombstone { reason: TombstoneReason, detail: String, stalled_for_nanos: i64 },
+    Tombstone {
+        reason: TombstoneReason,
+        detail: String,
+        stalled_for_nanos: i64,
+    },
 }
 
 /// Monotonic nanoseconds at which a frame passed each border; 0 = it did not.
