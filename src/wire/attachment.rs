@@ -67,7 +67,10 @@ mod tests {
             session_id: SessionId::from_bytes([0xab; 16]),
         };
         let hex: String = it.encode().iter().map(|b| format!("{b:02x}")).collect();
-        assert_eq!(hex, format!("07000000000000000807060504030201{}{}", "10", "ab".repeat(16)));
+        assert_eq!(
+            hex,
+            format!("07000000000000000807060504030201{}{}", "10", "ab".repeat(16))
+        );
         assert_eq!(Attachment::decode(&it.encode()), Ok(it));
     }
 

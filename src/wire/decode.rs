@@ -153,14 +153,21 @@ pub fn decode_result(bytes: &[u8]) -> Result<Decoded, DecodeError> {
     if let Some(times) = &message.stage_times {
         check_times(times)?;
     }
-    within(message.valid_for_nanos >= 0, "valid_for_nanos", ">= 0", message.valid_for_nanos)?;
+    within(
+        message.valid_for_nanos >= 0,
+        "valid_for_nanos",
+        ">= 0",
+        message.valid_for_nanos,
+    )?;
     let engine_id = match message.engine_id.len() {
         0 => None,
-        _ => Some(<[u8; 16]>::try_from(&message.engine_id[..]).map_err(|_| DecodeError::Range {
-            field: "engine_id",
-            expected: "0 or 16 bytes",
-            got: message.engine_id.len().to_string(),
-        })?),
+        _ => Some(
+            <[u8; 16]>::try_from(&message.engine_id[..]).map_err(|_| DecodeError::Range {
+                field: "engine_id",
+                expected: "0 or 16 bytes",
+                got: message.engine_id.len().to_string(),
+            })?,
+        ),
     };
     Ok(Decoded {
         header,
@@ -209,7 +216,12 @@ fn header(h: v1::FrameHeader) -> Result<Header, DecodeError> {
     let absent = size == ImageSize::new(0, 0);
     // Boxes are exact in [0, 65536).
     let sane = size.width < 65536 && size.height < 65536 && (1..=MAX_FRAME_PX).contains(&size.area());
-    within(absent || sane, "frame size", "sides 1 to 65535, at most 268435456 px", size)?;
+    within(
+        absent || sane,
+        "frame size",
+        "sides 1 to 65535, at most 268435456 px",
+        size,
+    )?;
     let source = |v: i32| v1::CaptureTimeSource::try_from(v).unwrap_or(v1::CaptureTimeSource::Unspecified);
     Ok(Header {
         camera: CameraId::new(&h.camera)?,
@@ -230,7 +242,12 @@ fn header(h: v1::FrameHeader) -> Result<Header, DecodeError> {
 
 fn answer(answer: v1::Answer, header: &Header, form: Form) -> Result<Outcome, DecodeError> {
     let size = header.size.ok_or(DecodeError::Missing("the frame size of an answer"))?;
-    within(header.frame_number >= 1, "frame_number", ">= 1 in an answer", header.frame_number)?;
+    within(
+        header.frame_number >= 1,
+        "frame_number",
+        ">= 1 in an answer",
+        header.frame_number,
+    )?;
     within(
         (0.0..=1.0).contains(&answer.score_threshold),
         "score_threshold",
@@ -250,7 +267,13 @@ fn answer(answer: v1::Answer, header: &Header, form: Form) -> Result<Outcome, De
     })
 }
 
-fn instance(at: usize, i: v1::Instance, frame: ImageSize, form: Form, highest: f32) -> Result<SeenInstance, DecodeError> {
+fn instance(
+    at: usize,
+    i: v1::Instance,
+    frame: ImageSize,
+    form: Form,
+    highest: f32,
+) -> Result<SeenInstance, DecodeError> {
     let wrong = |field: &'static str, expected: &'static str, got: String| DecodeError::Instance {
         index: at + 1,
         field,
@@ -264,8 +287,13 @@ fn instance(at: usize, i: v1::Instance, frame: ImageSize, form: Form, highest: f
         return Err(wrong("score", "0 to 1, descending", i.score.to_string()));
     }
     let b = i.r#box.ok_or_else(|| wrong("box", "a box", "none".to_owned()))?;
-    let bounds = lattice(&b, frame)
-        .ok_or_else(|| wrong("box", "inside the frame on the 1/256 px lattice", format!("{b:?} in {frame}")))?;
+    let bounds = lattice(&b, frame).ok_or_else(|| {
+        wrong(
+            "box",
+            "inside the frame on the 1/256 px lattice",
+            format!("{b:?} in {frame}"),
+        )
+    })?;
     let mask = match i.mask {
         None => None,
         Some(v1::instance::Mask::Rle(m)) if form == Form::Rle => Some(rle(at, &m, frame)?),
@@ -284,7 +312,11 @@ fn instance(at: usize, i: v1::Instance, frame: ImageSize, form: Form, highest: f
     ] {
         // `contains` is false for NaN.
         if !(0.0..=w).contains(&x) || !(0.0..=h).contains(&y) {
-            return Err(wrong(field, "a point inside the frame", format!("({x}, {y}) in {frame}")));
+            return Err(wrong(
+                field,
+                "a point inside the frame",
+                format!("({x}, {y}) in {frame}"),
+            ));
         }
     }
     Ok(SeenInstance {
@@ -321,7 +353,8 @@ fn lattice(b: &v1::Box, frame: ImageSize) -> Option<LatticeBox> {
 
 fn rle(at: usize, m: &v1::RleMask, frame: ImageSize) -> Result<MaskRuns, DecodeError> {
     let index = at + 1;
-    let inside = |start: u32, extent: u32, side: u32| extent >= 1 && start.checked_add(extent).is_some_and(|end| end <= side);
+    let inside =
+        |start: u32, extent: u32, side: u32| extent >= 1 && start.checked_add(extent).is_some_and(|end| end <= side);
     if !inside(m.x_px, m.width_px, frame.width) || !inside(m.y_px, m.height_px, frame.height) {
         return Err(DecodeError::Instance {
             index,
@@ -348,7 +381,12 @@ fn check_times(t: &v1::StageTimes) -> Result<(), DecodeError> {
     within(negative.is_none(), "stage_times", ">= 0", negative.unwrap_or(0))?;
     let sum: i128 = stages.into_iter().map(i128::from).sum();
     let off = sum - i128::from(t.capture_to_published_nanos);
-    within(off.abs() <= 1000, "stage_times", "a sum within 1000 ns of capture_to_published", off)
+    within(
+        off.abs() <= 1000,
+        "stage_times",
+        "a sum within 1000 ns of capture_to_published",
+        off,
+    )
 }
 
 #[cfg(test)]

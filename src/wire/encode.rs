@@ -9,7 +9,7 @@ use prost::bytes::Bytes;
 use super::convert::cut;
 use super::{Form, MESSAGE_LIMIT_BYTES, SessionId, v1};
 use crate::geometry::{ImageSize, LatticeBox};
-use crate::instances::{Instance, Measurements, MeasuredFrom};
+use crate::instances::{Instance, MeasuredFrom, Measurements};
 use crate::names::CameraId;
 use crate::time::{CaptureTime, Pts};
 
@@ -105,7 +105,12 @@ pub struct Encoded {
 const STAMP_BYTES: usize = 112;
 
 /// Encodes `parts` in `form`. `publish` is called once, when nothing but writing the bytes is left to do.
-pub fn encode_result(parts: &FrameParts<'_>, form: Form, limits: &Limits, publish: impl FnOnce() -> Published) -> Encoded {
+pub fn encode_result(
+    parts: &FrameParts<'_>,
+    form: Form,
+    limits: &Limits,
+    publish: impl FnOnce() -> Published,
+) -> Encoded {
     let mut degraded: Vec<v1::Degradation> = parts.degraded.to_vec();
     if !form.has_masks() {
         degraded.retain(|d| *d != v1::Degradation::MasksSkipped);
@@ -116,7 +121,9 @@ pub fn encode_result(parts: &FrameParts<'_>, form: Form, limits: &Limits, publis
         stage_times: None,
         publish_time_unix_nanos: 0,
         valid_for_nanos: parts.valid_for_nanos,
-        engine_id: parts.engine_id.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id)),
+        engine_id: parts
+            .engine_id
+            .map_or_else(Bytes::new, |id| Bytes::copy_from_slice(&id)),
         label_map_id: parts.label_map_id,
         calibration_id: 0,
         degraded: Vec::new(),
@@ -125,27 +132,36 @@ pub fn encode_result(parts: &FrameParts<'_>, form: Form, limits: &Limits, publis
     let mut masks_dropped = 0;
     let mut count = 0;
     message.outcome = Some(match parts.outcome {
-        OutcomeParts::Answer { instances, score_threshold } => {
+        OutcomeParts::Answer {
+            instances,
+            score_threshold,
+        } => {
             let mut answer = answer(instances, score_threshold, parts.size, form, limits, &mut degraded);
-            let room = limits.message_bytes.saturating_sub(message.encoded_len() + STAMP_BYTES + parts.degraded.len());
+            let room = limits
+                .message_bytes
+                .saturating_sub(message.encoded_len() + STAMP_BYTES + parts.degraded.len());
             masks_dropped = fit(&mut answer, room, &mut degraded);
             count = answer.instances.len();
             v1::frame_result::Outcome::Answer(answer)
         }
-        OutcomeParts::Tombstone { reason, detail, stalled_for_nanos } => {
-            v1::frame_result::Outcome::Tombstone(v1::Tombstone {
-                reason: reason.into(),
-                detail: cut(detail, 200).to_owned(),
-                stalled_for_nanos,
-            })
-        }
+        OutcomeParts::Tombstone {
+            reason,
+            detail,
+            stalled_for_nanos,
+        } => v1::frame_result::Outcome::Tombstone(v1::Tombstone {
+            reason: reason.into(),
+            detail: cut(detail, 200).to_owned(),
+            stalled_for_nanos,
+        }),
     });
     degraded.sort_unstable();
     degraded.dedup();
     message.degraded = degraded.into_iter().map(i32::from).collect();
     let published = publish();
     message.publish_time_unix_nanos = published.unix_nanos;
-    message.stage_times = parts.capture_time.map(|c| stage_times(c.mono_nanos, &parts.marks, published.mono_nanos));
+    message.stage_times = parts
+        .capture_time
+        .map(|c| stage_times(c.mono_nanos, &parts.marks, published.mono_nanos));
     let capture_to_published_nanos = message.stage_times.map_or(0, |t| t.capture_to_published_nanos);
     Encoded {
         bytes: message.encode_to_vec(),
@@ -194,8 +210,15 @@ pub fn stage_times(capture: i64, marks: &Marks, published: i64) -> v1::StageTime
         from = mark;
         spent
     };
-    let [a, b, c, d, e, f] =
-        [marks.arrival, marks.decoded, marks.submitted, marks.preprocessed, marks.inferred, marks.instances].map(&mut until);
+    let [a, b, c, d, e, f] = [
+        marks.arrival,
+        marks.decoded,
+        marks.submitted,
+        marks.preprocessed,
+        marks.inferred,
+        marks.instances,
+    ]
+    .map(&mut until);
     let g = until(published);
     v1::StageTimes {
         capture_to_arrival_nanos: a,
@@ -233,7 +256,10 @@ fn answer(
     }
     let frame = size.unwrap_or(ImageSize::new(0, 0));
     v1::Answer {
-        instances: (1u32..).zip(kept).map(|(index, i)| instance(index, i, frame, form)).collect(),
+        instances: (1u32..)
+            .zip(kept)
+            .map(|(index, i)| instance(index, i, frame, form))
+            .collect(),
         score_threshold: threshold,
     }
 }
@@ -309,12 +335,13 @@ fn fit(answer: &mut v1::Answer, room: usize, degraded: &mut Vec<v1::Degradation>
     if dropped > 0 {
         degraded.push(v1::Degradation::MasksDroppedForSize);
     }
+    let count = answer.instances.len();
     while length > room {
         let Some(last) = answer.instances.pop() else { break };
         length -= framed(last.encoded_len());
-        if degraded.last() != Some(&v1::Degradation::InstancesTruncated) {
-            degraded.push(v1::Degradation::InstancesTruncated);
-        }
+    }
+    if answer.instances.len() < count {
+        degraded.push(v1::Degradation::InstancesTruncated);
     }
     dropped
 }

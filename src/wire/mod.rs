@@ -56,11 +56,17 @@ mod tests {
     /// (`MASKCAST_BLESS=1 cargo test --lib wire`), where a reviewer sees them.
     #[test]
     fn the_schema_equals_the_committed_descriptors() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/conformance/maskcast.v1.descriptors.bin");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/conformance/maskcast.v1.descriptors.bin"
+        );
         if std::env::var_os("MASKCAST_BLESS").is_some() {
             std::fs::write(path, super::schema()).unwrap();
         }
         let frozen = std::fs::read(path).unwrap();
-        assert!(frozen == super::schema(), "maskcast.proto no longer matches {path}: v1 only gains fields and values");
+        assert!(
+            frozen == super::schema(),
+            "maskcast.proto no longer matches {path}: v1 only gains fields and values"
+        );
     }
 }

@@ -35,10 +35,19 @@ mod tests {
 
     #[test]
     fn names_are_those_of_the_schema() {
-        assert_eq!(v1::FrameResult::encoding(), "application/protobuf;maskcast.v1.FrameResult");
+        assert_eq!(
+            v1::FrameResult::encoding(),
+            "application/protobuf;maskcast.v1.FrameResult"
+        );
         // Every name stands in the descriptors, as a length-prefixed string.
         let schema = super::super::schema();
-        for name in [v1::CameraStatus::NAME, v1::Health::NAME, v1::SystemInfo::NAME, v1::LabelMap::NAME, v1::Error::NAME] {
+        for name in [
+            v1::CameraStatus::NAME,
+            v1::Health::NAME,
+            v1::SystemInfo::NAME,
+            v1::LabelMap::NAME,
+            v1::Error::NAME,
+        ] {
             assert!(schema.windows(name.len()).any(|w| w == name.as_bytes()), "{name}");
         }
     }

@@ -82,7 +82,13 @@ mod tests {
         assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0e0f");
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(SessionId::try_from(&[1u8; 15][..]), Err(SessionIdError::Length(15)));
-        let mut bad = vec!["".to_owned(), "0".repeat(31), "A".repeat(32), "é".repeat(16), "+".repeat(32)];
+        let mut bad = vec![
+            "".to_owned(),
+            "0".repeat(31),
+            "A".repeat(32),
+            "é".repeat(16),
+            "+".repeat(32),
+        ];
         bad.push(format!("+{}", "0".repeat(31)));
         for text in bad {
             assert!(text.parse::<SessionId>().is_err(), "{text}");

@@ -21,7 +21,10 @@ fn keys_are_those_of_the_tree() {
     assert_eq!(prefix().text(&Key::Health), "maskcast/v1/health");
     assert_eq!(prefix().text(&Key::Info), "maskcast/v1/info");
     assert_eq!(prefix().text(&Key::Schema), "maskcast/v1/schema");
-    assert_eq!(of(CameraKey::Alive(SESSION)), format!("maskcast/v1/cam/front/alive/{hex}"));
+    assert_eq!(
+        of(CameraKey::Alive(SESSION)),
+        format!("maskcast/v1/cam/front/alive/{hex}")
+    );
     assert_eq!(of(CameraKey::Status), "maskcast/v1/cam/front/status");
     assert_eq!(of(CameraKey::Result(Form::Rle)), "maskcast/v1/cam/front/result");
     assert_eq!(of(CameraKey::Result(Form::Boxes)), "maskcast/v1/cam/front/result/boxes");
@@ -35,7 +38,9 @@ fn a_pattern_holds_its_keys_and_no_other_form() {
     assert!(all.includes(&key(CameraKey::Result(Form::Rle))));
     assert!(!all.intersects(&key(CameraKey::Result(Form::Boxes))));
     assert!(!all.intersects(&key(CameraKey::Status)));
-    let tokens = prefix().pattern(&Pattern::CameraTokens(Cameras::One(camera("front")))).unwrap();
+    let tokens = prefix()
+        .pattern(&Pattern::CameraTokens(Cameras::One(camera("front"))))
+        .unwrap();
     assert!(tokens.includes(&key(CameraKey::Alive(SESSION))));
     let daemons = prefix().pattern(&Pattern::DaemonTokens).unwrap();
     assert!(daemons.includes(&prefix().expr(&Key::Alive(SESSION)).unwrap()));
@@ -45,8 +50,25 @@ fn a_pattern_holds_its_keys_and_no_other_form() {
 #[test]
 fn hostile_prefixes_are_refused() {
     for bad in [
-        "", "/", "a/", "/a", "a//b", "*", "**", "a/*", "a/**/b", "@cmd", "a$*", "a?b", "a#b", "a b", "é", "a\0", "a/1/2/3/4/5/6/7/8",
-        "${x}", "a;b",
+        "",
+        "/",
+        "a/",
+        "/a",
+        "a//b",
+        "*",
+        "**",
+        "a/*",
+        "a/**/b",
+        "@cmd",
+        "a$*",
+        "a?b",
+        "a#b",
+        "a b",
+        "é",
+        "a\0",
+        "a/1/2/3/4/5/6/7/8",
+        "${x}",
+        "a;b",
     ] {
         assert_eq!(KeyPrefix::new(bad), Err(KeyError::Prefix(bad.to_owned())), "{bad}");
     }
@@ -59,14 +81,33 @@ fn hostile_prefixes_are_refused() {
 #[test]
 fn foreign_and_unknown_keys_are_errors() {
     for bad in [
-        "maskcast/v1", "maskcast/v1/", "maskcast/v1/cam", "maskcast/v1/cam/front", "maskcast/v1/cam/Front/status",
-        "maskcast/v1/cam/front/result/soft", "maskcast/v1/cam/front/result/boxes/x", "maskcast/v1/cam/front/alive/xyz",
-        "maskcast/v1/cam/*/status", "maskcast/v1/alive", "maskcast/v1/health/x", "maskcast/v1/cam/front/@img/raw",
+        "maskcast/v1",
+        "maskcast/v1/",
+        "maskcast/v1/cam",
+        "maskcast/v1/cam/front",
+        "maskcast/v1/cam/Front/status",
+        "maskcast/v1/cam/front/result/soft",
+        "maskcast/v1/cam/front/result/boxes/x",
+        "maskcast/v1/cam/front/alive/xyz",
+        "maskcast/v1/cam/*/status",
+        "maskcast/v1/alive",
+        "maskcast/v1/health/x",
+        "maskcast/v1/cam/front/@img/raw",
     ] {
         assert!(prefix().parse(bad).is_err(), "{bad}");
     }
-    for foreign in ["", "maskcast", "maskcastx/v1/health", "maskcast/v2/health", "other/v1/health", "/maskcast/v1/health"] {
-        assert!(matches!(prefix().parse(foreign), Err(KeyError::Foreign { .. })), "{foreign}");
+    for foreign in [
+        "",
+        "maskcast",
+        "maskcastx/v1/health",
+        "maskcast/v2/health",
+        "other/v1/health",
+        "/maskcast/v1/health",
+    ] {
+        assert!(
+            matches!(prefix().parse(foreign), Err(KeyError::Foreign { .. })),
+            "{foreign}"
+        );
     }
     // The error of a very long text stays short.
     let Err(KeyError::Unknown(shown)) = prefix().parse(&format!("maskcast/v1/{}", "x/".repeat(100_000))) else {
