@@ -11,16 +11,10 @@ use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
 
 use crate::config;
-use crate::wire::SessionId;
 use crate::wire::keyexpr::{Key, KeyError, KeyPrefix, Pattern};
-
-/// Where a daemon listens unless told otherwise, and where clients look for it.
-pub const DEFAULT_ENDPOINT: &str = "tcp/127.0.0.1:7447";
+use crate::wire::{DEFAULT_ENDPOINT, LEASE, SessionId};
 
 const ANY_PORT: &str = "tcp/127.0.0.1:0";
-
-/// A hung peer is gone after this; zenoh's default is 10 s.
-const LEASE: Duration = Duration::from_millis(1000);
 
 /// Why the outlet cannot start.
 #[derive(Debug, thiserror::Error)]
