@@ -197,6 +197,8 @@ impl Daemon {
     /// Waits until the daemon knows of a subscriber.
     pub(super) fn await_demand(&self, wanted: impl Fn(maskcast::outlets::Demand) -> bool) {
         until("demand", || wanted(self.handle.demand(&camera("front"))));
+        // Frames are marked as submitted 15 ms before they are delivered: let the next one be younger than the demand.
+        std::thread::sleep(Duration::from_millis(30));
     }
 }
 

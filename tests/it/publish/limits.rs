@@ -41,6 +41,27 @@ fn a_hundred_large_noisy_masks_stay_below_the_limit() {
     assert!(masks[..kept].iter().all(|m| *m), "the highest scores keep their masks");
 }
 
+/// Several cameras, both forms, one instant: an express message takes a queue slot of its own.
+#[test]
+fn a_burst_of_results_is_not_lost() {
+    let mut daemon = start(&settings(&fresh_prefix())).unwrap();
+    let maskcast = daemon.connect();
+    let open = |form| maskcast.camera("front").form(form).max_age(PATIENCE).history(64).open().unwrap();
+    let mut receivers = [open(maskcast::wire::Form::Rle), open(maskcast::wire::Form::Boxes)];
+    daemon.await_demand(|d| d.masks);
+    for _ in 0..7 {
+        daemon.answer(vec![triangle(1, 0.9, 10, 20, 200)]);
+    }
+    for receiver in &mut receivers {
+        for number in 1..=7 {
+            match receiver.next(PATIENCE) {
+                Event::Answer(answer) => assert_eq!(answer.result.header.result_number, number),
+                other => panic!("{number}: {other:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_prefix_has_one_daemon() {
     let prefix = fresh_prefix();
