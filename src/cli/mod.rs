@@ -1,1 +1,3 @@
-//! (room)
+//! One file a subcommand.
+
+pub mod watch;

@@ -154,8 +154,8 @@ fn zenoh_config(
         set("scouting/multicast/enabled", "false".to_owned())?;
         set("timestamping/enabled", "true".to_owned())?;
         set("transport/link/tx/lease", LEASE.as_millis().to_string())?;
-        // Each express message takes a batch of its own, and zenoh keeps 2 a priority: two results, both forms, sent back
-        // to back on a busy machine lost the third. Allocated only when needed.
+        // Each express message takes a batch of its own, and zenoh's default is 2 a priority: on a busy machine a tombstone
+        // right behind an answer was lost in 9 of 18 runs of 2.5 s, with 16 in none. Allocated only when needed.
         for queue in QUEUES {
             set(queue, QUEUE_BATCHES.to_string())?;
         }
