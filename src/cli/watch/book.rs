@@ -76,15 +76,10 @@ impl Book {
         if self.labels.contains_key(&id) {
             return;
         }
-        let classes = maskcast
-            .labels(camera, LABELS_TIMEOUT)
-            .unwrap_or(ClassMap { names: Vec::new() });
-        if classes.id() != id && !classes.names.is_empty() {
-            self.labels.insert(classes.id(), classes);
-            return;
-        }
-        // Without names, numbers are shown; not asked again, so that a watcher of a silent daemon does not stutter.
-        self.labels.insert(id, classes);
+        // Without the right names, numbers are shown; not asked again, so that the display does not stutter.
+        let fetched = maskcast.labels(camera, LABELS_TIMEOUT).ok();
+        let right = fetched.filter(|classes| classes.id() == id);
+        self.labels.insert(id, right.unwrap_or(ClassMap { names: Vec::new() }));
     }
 
     pub(super) fn note(&mut self, message: &Observed) -> Gaps {
