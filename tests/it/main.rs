@@ -1,3 +1,6 @@
 //! Rooms together: each module runs the real thing over loopback or on files.
 
+// Helpers outside of #[test] functions are tests too.
+#![allow(clippy::unwrap_used)]
+
 mod publish;
