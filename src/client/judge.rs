@@ -144,9 +144,9 @@ impl Judge {
         }
     }
 
-    /// The words that hold now, where they changed.
+    /// The words that hold now, where they changed. A frame that was not looked at says nothing of quality.
     pub(super) fn new_words(&mut self, it: &Decoded) -> Option<Vec<v1::Degradation>> {
-        if it.degraded == self.degraded {
+        if it.degraded == self.degraded || matches!(it.outcome, Outcome::Tombstone { .. }) {
             return None;
         }
         self.degraded.clone_from(&it.degraded);
@@ -311,6 +311,14 @@ mod tests {
         it.degraded = vec![v1::Degradation::Dark];
         assert_eq!(judge.new_words(&it), Some(vec![v1::Degradation::Dark]));
         assert_eq!(judge.new_words(&it), None);
+        let mut tombstone = it.clone();
+        tombstone.degraded.clear();
+        tombstone.outcome = Outcome::Tombstone {
+            reason: v1::TombstoneReason::Overloaded,
+            detail: String::new(),
+            stalled_for_nanos: 0,
+        };
+        assert_eq!(judge.new_words(&tombstone), None);
         it.degraded.clear();
         assert_eq!(judge.new_words(&it), Some(Vec::new()));
     }

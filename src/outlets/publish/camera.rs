@@ -160,9 +160,9 @@ impl CameraRoom {
         if let Some(capture) = report.capture_time {
             book.capture_time_source = capture.source.into();
         }
-        book.degraded.clone_from(&report.degraded);
         match &report.outcome {
             Outcome::Answer { .. } => {
+                book.degraded.clone_from(&report.degraded);
                 let capture = report.capture_time;
                 let latency = capture.map(|c| published.mono_nanos.saturating_sub(c.mono_nanos).max(0));
                 book.log.answer(published.mono_nanos, latency);
@@ -321,13 +321,11 @@ impl Latest {
         shared.attachment(&self.report, self.published)
     }
 
-    /// Age of the frame, by capture time where known.
+    /// Age of the frame as a client judges it: by capture time and its uncertainty where known.
     pub(super) fn age_nanos(&self, now_unix_nanos: i64) -> i64 {
-        let taken = self
-            .report
-            .capture_time
-            .map_or(self.published.unix_nanos, |c| c.unix_nanos);
-        now_unix_nanos.saturating_sub(taken)
+        let capture = self.report.capture_time;
+        let (taken, doubt) = capture.map_or((self.published.unix_nanos, 0), |c| (c.unix_nanos, c.uncertainty_nanos));
+        now_unix_nanos.saturating_sub(taken).saturating_add(doubt)
     }
 }
 

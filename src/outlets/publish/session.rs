@@ -1,9 +1,9 @@
 //! The daemon's zenoh session: its settings, and the claim on a prefix.
 //!
-//! Without a json5 file: peer, no multicast, timestamps on, lease 1000 ms, deep queues, listening on [`DEFAULT_ENDPOINT`] so that
+//! Peer, no multicast, timestamps on, lease 1000 ms, deep queues, listening on [`DEFAULT_ENDPOINT`] so that
 //! `maskcast watch` and robots on this host find it without a router. When another process listens there already, a free
-//! port is taken and the session connects to it, so that both stay in one network. A json5 file says everything itself;
-//! `mode`, `connect` and `listen` of the launch file go over it.
+//! port is taken and the session connects to it, so that both stay in one network. What a json5 file says goes over all
+//! of that, and `mode`, `connect` and `listen` of the launch file go over the file.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const QUEUES: [&str; 3] = [
 ];
 
 /// zenoh's maximum.
-const QUEUE_BATCHES: u32 = 16;
+const QUEUE_BATCHES: &str = "16";
 
 const ANY_PORT: &str = "tcp/127.0.0.1:0";
 
@@ -134,12 +134,9 @@ fn zenoh_config(
     listen: &[String],
     connect: &[String],
 ) -> Result<zenoh::Config, PublishError> {
-    let mut config = match &settings.config {
-        Some(file) => zenoh::Config::from_file(file).map_err(|why| PublishError::ConfigFile {
-            file: file.clone(),
-            why: without_source_lines(&why),
-        })?,
-        None => zenoh::Config::default(),
+    let (mut config, said) = match &settings.config {
+        Some(file) => read(file)?,
+        None => (zenoh::Config::default(), Some(serde_json::Value::Null)),
     };
     let mut set = |key: &'static str, value: String| {
         config.insert_json5(key, &value).map_err(|why| PublishError::Setting {
@@ -149,15 +146,19 @@ fn zenoh_config(
         })
     };
     let list = |endpoints: &[String]| serde_json::Value::from(endpoints).to_string();
-    if settings.config.is_none() {
-        set("mode", "\"peer\"".to_owned())?;
-        set("scouting/multicast/enabled", "false".to_owned())?;
-        set("timestamping/enabled", "true".to_owned())?;
-        set("transport/link/tx/lease", LEASE.as_millis().to_string())?;
-        // Each express message takes a batch of its own, and zenoh's default is 2 a priority: on a busy machine a tombstone
-        // right behind an answer was lost in 9 of 18 runs of 2.5 s, with 16 in none. Allocated only when needed.
-        for queue in QUEUES {
-            set(queue, QUEUE_BATCHES.to_string())?;
+    let unsaid = |key: &str| said.as_ref().is_some_and(|s| s.pointer(&format!("/{key}")).is_none());
+    let lease = LEASE.as_millis().to_string();
+    let ours = [
+        ("mode", "\"peer\""),
+        ("scouting/multicast/enabled", "false"),
+        ("timestamping/enabled", "true"),
+        ("transport/link/tx/lease", &lease),
+    ];
+    // Each express message takes a batch of its own, and zenoh's default is 2 a priority: on a busy machine a tombstone
+    // right behind an answer was lost in 9 of 18 runs of 2.5 s, with 16 in none. Allocated only when needed.
+    for (key, value) in ours.into_iter().chain(QUEUES.map(|queue| (queue, QUEUE_BATCHES))) {
+        if unsaid(key) {
+            set(key, value.to_owned())?;
         }
     }
     if let Some(mode) = &settings.mode {
@@ -170,6 +171,17 @@ fn zenoh_config(
         set("connect/endpoints", list(connect))?;
     }
     Ok(config)
+}
+
+/// The file, and what it says itself. `None` for one that is no json5 (zenoh reads YAML too): it says everything.
+fn read(file: &std::path::Path) -> Result<(zenoh::Config, Option<serde_json::Value>), PublishError> {
+    let wrong = |why: String| PublishError::ConfigFile {
+        file: file.to_owned(),
+        why,
+    };
+    let config = zenoh::Config::from_file(file).map_err(|why| wrong(without_source_lines(&why)))?;
+    let text = std::fs::read_to_string(file).map_err(|why| wrong(why.to_string()))?;
+    Ok((config, json5::from_str(&text).ok()))
 }
 
 /// Refuses a prefix that another session holds: its token still answers after 1.5 leases.
@@ -201,5 +213,59 @@ pub(super) fn claim(session: &zenoh::Session, prefix: &KeyPrefix, own: SessionId
         }
         std::thread::sleep(step);
         waited += step;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_goes_over_our_defaults_and_leaves_the_rest() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("zenoh.json5");
+        let text = r#"{ // a comment
+            scouting: { multicast: { enabled: true } },
+            transport: { link: { tx: { queue: { size: { data: 5 } } } } },
+            listen: { endpoints: { peer: ["tcp/127.0.0.1:7555"] } },
+        }"#;
+        std::fs::write(&file, text).unwrap();
+        let settings = config::Zenoh {
+            config: Some(file),
+            connect: vec!["tcp/192.0.2.1:7447".to_owned()],
+            ..config::Zenoh::default()
+        };
+        let config = zenoh_config(&settings, &[], &settings.connect).unwrap();
+        let get = |key: &str| config.get_json(key).unwrap();
+        assert_eq!(get("scouting/multicast/enabled"), "true");
+        assert_eq!(get("transport/link/tx/queue/size/data"), "5");
+        assert_eq!(get("transport/link/tx/queue/size/interactive_high"), "16");
+        assert_eq!(get("transport/link/tx/lease"), "1000");
+        assert_eq!(get("connect/endpoints"), r#"["tcp/192.0.2.1:7447"]"#);
+        assert_eq!(listen_endpoints(&config), ["tcp/127.0.0.1:7555"]);
+    }
+
+    #[test]
+    fn broken_files_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("zenoh.json5");
+        std::fs::write(&file, "{ mode: \"captain\" }").unwrap();
+        let settings = config::Zenoh {
+            config: Some(file.clone()),
+            ..config::Zenoh::default()
+        };
+        let error = zenoh_config(&settings, &[], &[]).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("zenoh.json5"), "{error}");
+    }
+
+    #[test]
+    fn port_zero_becomes_a_port() {
+        let endpoint = with_port("tcp/127.0.0.1:0");
+        assert!(
+            endpoint.starts_with("tcp/127.0.0.1:") && !endpoint.ends_with(":0"),
+            "{endpoint}"
+        );
+        assert_eq!(with_port("tcp/127.0.0.1:7447"), "tcp/127.0.0.1:7447");
+        assert_eq!(with_port("udp/127.0.0.1:0"), "udp/127.0.0.1:0");
     }
 }
