@@ -1,6 +1,13 @@
 //! Launch files: as written (`file`), then as meant (`resolve`): unknown keys refused, units in keys, defaults in one
 //! place. Not here: engine recipes' meaning (`model::recipe`), what a source does with its settings (`source`).
 
+mod error;
+mod file;
+mod resolve;
+
+pub use error::ConfigError;
+pub use resolve::{parse, read};
+
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -232,7 +232,8 @@ pub fn label(dice: &mut Dice, noise: &Noise) -> Texture {
             t.disc(cx, cy, r / 2, 1, 60);
         }
         let y = px(dice, 12, 40);
-        t.print(dice, [cx - 22, y, cx + 22, y + 12], px(dice, 3, 6), 1, 255);
+        let line = px(dice, 3, 6);
+        t.print(dice, [cx - 22, y, cx + 22, y + 12], line, 1, 255);
         t.print(dice, [cx - 20, 92, cx + 20, 118], 2, 1, 220);
     }
     t.mottle(noise, 0.06, (2, 2));
