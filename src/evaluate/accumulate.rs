@@ -50,7 +50,14 @@ fn sweep(images: &[&ImageClass], range: usize, most: usize) -> Option<[Curve; TH
     for image in images {
         let matches = &image.ranges[range];
         let marks = matches.matched.iter().zip(&matches.ignored);
-        detections.extend(image.scores.iter().zip(marks).take(most).map(|(&s, (&m, &i))| (s, m, i)));
+        detections.extend(
+            image
+                .scores
+                .iter()
+                .zip(marks)
+                .take(most)
+                .map(|(&s, (&m, &i))| (s, m, i)),
+        );
     }
     detections.sort_by(|a, b| descending(a.0, b.0)); // stable
     let (mut recall, mut precision) = (Vec::new(), Vec::new());

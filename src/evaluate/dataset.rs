@@ -107,8 +107,7 @@ impl DataSet {
 
     /// `path` is for messages.
     pub fn parse(path: &Path, text: &[u8]) -> Result<DataSet, DataError> {
-        let file: DataSetFile =
-            serde_json::from_slice(text).map_err(|source| blame_entry(path, text, source))?;
+        let file: DataSetFile = serde_json::from_slice(text).map_err(|source| blame_entry(path, text, source))?;
         DataSet::index(path, file)
     }
 
@@ -126,10 +125,16 @@ impl DataSet {
         images.sort_by_key(|i| i.id);
         categories.sort_by_key(|c| c.id);
         if let Some(pair) = images.windows(2).find(|p| p[0].id == p[1].id) {
-            return Err(fault(format!("image {}", pair[0].id), "there are two of this id".into()));
+            return Err(fault(
+                format!("image {}", pair[0].id),
+                "there are two of this id".into(),
+            ));
         }
         if let Some(pair) = categories.windows(2).find(|p| p[0].id == p[1].id) {
-            return Err(fault(format!("category {}", pair[0].id), "there are two of this id".into()));
+            return Err(fault(
+                format!("category {}", pair[0].id),
+                "there are two of this id".into(),
+            ));
         }
         let image_of_id: HashMap<i64, usize> = images.iter().enumerate().map(|(i, e)| (e.id, i)).collect();
         let class_of_id: HashMap<i64, u32> = (0u32..).zip(&categories).map(|(i, c)| (c.id, i)).collect();

@@ -231,7 +231,11 @@ mod tests {
     fn a_crowd_swallows_any_number_of_detections() {
         let m = all_areas(
             &[truth(0.0, 100.0, Crowd::Yes)],
-            &[detected(0.0, 10.0, 0.9), detected(50.0, 10.0, 0.8), detected(300.0, 10.0, 0.7)],
+            &[
+                detected(0.0, 10.0, 0.9),
+                detected(50.0, 10.0, 0.8),
+                detected(300.0, 10.0, 0.7),
+            ],
         );
         assert_eq!(m.positives, 0);
         assert_eq!(m.matched, [0x3ff, 0x3ff, 0]);
@@ -256,7 +260,10 @@ mod tests {
             Kind::Boxes,
         );
         let [all, small, medium, large] = &found[0].ranges;
-        assert_eq!((all.positives, small.positives, medium.positives, large.positives), (1, 0, 1, 0));
+        assert_eq!(
+            (all.positives, small.positives, medium.positives, large.positives),
+            (1, 0, 1, 0)
+        );
         assert_eq!((&small.matched, &small.ignored), (&vec![0x3ff, 0], &vec![0x3ff, 0x3ff]));
         assert_eq!((&medium.matched, &medium.ignored), (&vec![0x3ff, 0], &vec![0, 0]));
     }
@@ -264,10 +271,17 @@ mod tests {
     #[test]
     fn only_the_hundred_best_count_and_ties_keep_their_order() {
         let many: Vec<Detected> = (0..150).map(|i| detected(f64::from(i), 10.0, 0.5)).collect();
-        let found = match_image(&[truth(99.0, 10.0, Crowd::No), truth(400.0, 10.0, Crowd::No)], &many, Kind::Boxes);
+        let found = match_image(
+            &[truth(99.0, 10.0, Crowd::No), truth(400.0, 10.0, Crowd::No)],
+            &many,
+            Kind::Boxes,
+        );
         assert_eq!((found[0].scores.len(), found[0].detections), (100, 150));
         // IoU of numbers 96 to 99: 7/13, 8/12, 9/11 and 1; each takes the truth where those before it fall short.
-        assert_eq!(found[0].ranges[0].matched[96..], [0b1, 0b1110, 0b111_0000, 0b11_1000_0000]);
+        assert_eq!(
+            found[0].ranges[0].matched[96..],
+            [0b1, 0b1110, 0b111_0000, 0b11_1000_0000]
+        );
         assert!(found[0].ranges[0].matched[..96].iter().all(|&m| m == 0));
     }
 }

@@ -35,7 +35,8 @@ pub fn rasterise(polygons: &[Vec<f64>], size: ImageSize) -> Result<Region, Polyg
         Some(first) if first.len() < 6 => return Err(PolygonError::Length(first.len())),
         Some(_) => {}
     }
-    let parts: Result<Vec<Region>, PolygonError> = polygons.iter().map(|numbers| rasterise_one(numbers, size)).collect();
+    let parts: Result<Vec<Region>, PolygonError> =
+        polygons.iter().map(|numbers| rasterise_one(numbers, size)).collect();
     Ok(Region::union(parts?))
 }
 
@@ -86,10 +87,18 @@ fn passages(from: (i64, i64), to: (i64, i64), size: ImageSize, changes: &mut Vec
             y_at(before).min(y_at(before + 1))
         } else {
             let x_at = |t: i64| (xs as f64 + slope * t as f64 + 0.5) as i64;
-            let passed = |t: i64| if slope > 0.0 { x_at(t) > before } else { x_at(t) <= before };
+            let passed = |t: i64| {
+                if slope > 0.0 {
+                    x_at(t) > before
+                } else {
+                    x_at(t) <= before
+                }
+            };
             ys + first_where(dy, passed) - 1
         };
-        let y = ((row as f64 + 0.5) / FINE - 0.5).clamp(0.0, f64::from(size.height)).ceil();
+        let y = ((row as f64 + 0.5) / FINE - 0.5)
+            .clamp(0.0, f64::from(size.height))
+            .ceil();
         changes.push(column as u64 * u64::from(size.height) + y as u64);
     }
 }

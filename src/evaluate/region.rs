@@ -110,12 +110,7 @@ impl Region {
         let top = self.spans.iter().map(|s| row(s.0)).min().unwrap_or(0);
         let bottom = self.spans.iter().map(|s| row(s.1 - 1)).max().unwrap_or(0) + 1;
         let (left, right) = (first.0 >> 32, (last.0 >> 32) + 1);
-        Xywh::new(
-            left as f64,
-            top as f64,
-            (right - left) as f64,
-            (bottom - top) as f64,
-        )
+        Xywh::new(left as f64, top as f64, (right - left) as f64, (bottom - top) as f64)
     }
 
     /// Run lengths over a whole picture, as COCO counts them; pixels outside are cut off.
@@ -217,7 +212,13 @@ mod tests {
     #[test]
     fn counts_must_cover_the_picture() {
         let wrong = Region::from_counts(&[1, 2], size(2, 2));
-        assert_eq!(wrong, Err(RegionError { size: size(2, 2), covered: 3 }));
+        assert_eq!(
+            wrong,
+            Err(RegionError {
+                size: size(2, 2),
+                covered: 3
+            })
+        );
         let empty = Region::from_counts(&[], size(0, 7)).expect("no pixels");
         assert_eq!((empty.area(), empty.bounds()), (0, Xywh::default()));
     }

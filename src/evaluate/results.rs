@@ -136,7 +136,12 @@ impl Results {
             (Areas::OfBoxes, &[x, y, width, height]) => (Xywh::new(x, y, width, height), width * height),
             (Areas::OfMasks, &[x, y, width, height]) => (Xywh::new(x, y, width, height), of_mask().1),
             (Areas::OfMasks, []) => of_mask(),
-            (_, other) => return Err(format!("bbox has {} numbers, it needs x, y, width, height", other.len())),
+            (_, other) => {
+                return Err(format!(
+                    "bbox has {} numbers, it needs x, y, width, height",
+                    other.len()
+                ));
+            }
         };
         Ok(Detected {
             class_id,
