@@ -113,7 +113,9 @@ pub(super) fn draw_status(
         .capture_unix_nanos
         .map(|n| UtcTime::from_unix_nanos(n).to_string());
     let frame = (caption.frame_number > 0).then(|| format!("#{}", caption.frame_number));
-    let latency = caption.latency_nanos.map(|n| format!("{:.1} ms", n as f64 / 1e6));
+    let latency = caption
+        .latency_nanos
+        .map(|n| format!("latency {:.1} ms", n as f64 / 1e6));
     let engine = Some(caption.engine.clone()).filter(|name| !name.is_empty());
     let words = [
         (Some(caption.camera.clone()), Rgb::WHITE, End::Left),

@@ -131,21 +131,24 @@ fn load_row(image: &Image, y: usize, a: &mut [u8], b: &mut [u8], c: &mut [u8]) {
         }
         PixelFormat::Nv12 => {
             a.copy_from_slice(image.row(0, y));
-            let pairs = image.row(1, y / 2).chunks_exact(2);
-            for ((b, c), uv) in b.chunks_mut(2).zip(c.chunks_mut(2)).zip(pairs) {
-                b.fill(uv[0]);
-                c.fill(uv[1]);
+            let pairs = image.row(1, y / 2).as_chunks::<2>().0;
+            let ((b, b_odd), (c, c_odd)) = (b.as_chunks_mut::<2>(), c.as_chunks_mut::<2>());
+            for ((b, c), &[u, v]) in b.iter_mut().zip(c).zip(pairs) {
+                (*b, *c) = ([u; 2], [v; 2]);
+            }
+            if let ([b], [c], Some(&[u, v])) = (b_odd, c_odd, pairs.last()) {
+                (*b, *c) = (u, v);
             }
         }
         PixelFormat::Yuy2 => {
-            let quads = image.row(0, y).chunks_exact(4);
-            for (((a, b), c), quad) in a.chunks_mut(2).zip(b.chunks_mut(2)).zip(c.chunks_mut(2)).zip(quads) {
-                a[0] = quad[0];
-                if a.len() == 2 {
-                    a[1] = quad[2];
-                }
-                b.fill(quad[1]);
-                c.fill(quad[3]);
+            let quads = image.row(0, y).as_chunks::<4>().0;
+            let ((a, a_odd), (b, b_odd), (c, c_odd)) =
+                (a.as_chunks_mut::<2>(), b.as_chunks_mut::<2>(), c.as_chunks_mut::<2>());
+            for (((a, b), c), &[y0, u, y1, v]) in a.iter_mut().zip(b).zip(c).zip(quads) {
+                (*a, *b, *c) = ([y0, y1], [u; 2], [v; 2]);
+            }
+            if let ([a], [b], [c], Some(&[y0, u, _, v])) = (a_odd, b_odd, c_odd, quads.last()) {
+                (*a, *b, *c) = (y0, u, v);
             }
         }
     }

@@ -43,7 +43,7 @@ impl Default for Style {
     fn default() -> Style {
         Style {
             fill_alpha: 92,
-            outline_px: 1.6,
+            outline_px: 2.0,
             box_px: 1.0,
             label_px: 13.0,
             status_px: 13.0,
