@@ -4,6 +4,8 @@
 mod error;
 mod file;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 pub use error::ConfigError;
 pub use resolve::{parse, read};

@@ -12,8 +12,8 @@ use super::texture::Noise;
 pub const STEPS: u32 = 64;
 
 pub struct Backdrop {
-    /// Linear light of the pixels that are not belt.
-    pub still: Vec<V3>,
+    /// Linear light of the pixels that are not belt: planes of red, green, blue.
+    pub still: [Vec<f32>; 3],
     /// Per row, the pixels x0..x1 that look at the belt.
     pub belt_span: Vec<[u32; 2]>,
     /// Per pixel, belt texel looked at, in steps: along in the low half (before scrolling), across in the high.
@@ -46,7 +46,7 @@ impl Backdrop {
         let floor = Floor::new(&mut dice, noise);
         let n = width * height;
         let mut out = Backdrop {
-            still: vec![[0.0; 3]; n],
+            still: [vec![0.0; n], vec![0.0; n], vec![0.0; n]],
             belt_span: vec![[0, 0]; height],
             belt_at: vec![0; n],
             inverse_depth: raster.inverse_depth.clone(),
@@ -69,7 +69,7 @@ impl Backdrop {
                         p = add(p, scale(mesh.vertices[v as usize].p, w[c]));
                     }
                     let nrm = mesh.vertices[f.v[0] as usize].n;
-                    out.still[k] = frame.shade(&rails, p, nrm, camera, light, noise);
+                    out.set_still(k, frame.shade(&rails, p, nrm, camera, light, noise));
                     continue;
                 }
                 out.inverse_depth[k] = 0.0;
@@ -80,7 +80,7 @@ impl Backdrop {
                     let v = (across + BREADTH as f32 / 2.0).clamp(1.0, BREADTH as f32 - 2.0);
                     out.belt_at[k] = (u & 0xFFFF) | ((v * STEPS as f32) as u32) << 16;
                 } else {
-                    out.still[k] = floor.shade(&frame, belt, camera.on_plane(cx, cy, FLOOR), light);
+                    out.set_still(k, floor.shade(&frame, belt, camera.on_plane(cx, cy, FLOOR), light));
                 }
             }
             out.belt_span[y] = if first < last { [first as u32, last as u32] } else { [0, 0] };
@@ -93,6 +93,12 @@ impl Backdrop {
             }
         }
         out
+    }
+
+    fn set_still(&mut self, k: usize, colour: V3) {
+        for (plane, c) in self.still.iter_mut().zip(colour) {
+            plane[k] = c;
+        }
     }
 }
 

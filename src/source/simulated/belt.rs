@@ -1,8 +1,10 @@
 //! The belt's surface: a texture that repeats every `LENGTH` units along and scrolls with the belt.
 //!
-//! One texel is one world unit. Texels are [r, g, b] as 255 * sqrt(linear), and 255. The stains, tape, paper
-//! and stickers on it are part of the texture: flat things that are not instances.
+//! One texel is one world unit. A texel is red, green and blue as 255 * sqrt(linear), each in 16 bits of a word
+//! (red lowest), so that one multiplication weighs all three. The stains, tape, paper and stickers on the belt
+//! are part of the texture: flat things that are not instances.
 
+use super::backdrop::STEPS;
 use super::look::{Belt, BeltKind, any_colour};
 use super::num::{Dice, V3, cos, hash, lerp, mix, scale, sin, smooth};
 use super::texture::Noise;
@@ -11,7 +13,7 @@ pub const LENGTH: usize = 1024;
 pub const BREADTH: usize = 544;
 
 pub struct BeltTexture {
-    pub texels: Vec<u32>,
+    texels: Vec<u64>,
 }
 
 impl BeltTexture {
@@ -26,11 +28,27 @@ impl BeltTexture {
         let texels = ground
             .iter()
             .map(|c| {
-                let e = |x: f32| (x.clamp(0.0, 1.0).sqrt() * 255.0 + 0.5) as u32;
-                e(c[0]) | e(c[1]) << 8 | e(c[2]) << 16
+                let e = |x: f32| (x.clamp(0.0, 1.0).sqrt() * 255.0 + 0.5) as u64;
+                e(c[0]) | e(c[1]) << 16 | e(c[2]) << 32
             })
             .collect();
         BeltTexture { texels }
+    }
+
+    /// Bilinear sample; `u` along and `v` across, in `STEPS` a texel.
+    #[inline(always)]
+    pub fn at(&self, u: u32, v: u32) -> u64 {
+        const LOW_BYTES: u64 = 0x00FF_00FF_00FF;
+        let (x0, fx) = ((u / STEPS) as usize & (LENGTH - 1), u64::from(u % STEPS));
+        let x1 = (x0 + 1) & (LENGTH - 1);
+        let (y, fy) = ((v / STEPS) as usize * LENGTH, u64::from(v % STEPS));
+        let steps = u64::from(STEPS);
+        let rows = &self.texels[y..y + 2 * LENGTH];
+        let (a, b) = (rows[x0], rows[x1]);
+        let (c, d) = (rows[LENGTH + x0], rows[LENGTH + x1]);
+        let top = (a * (steps - fx) + b * fx) / steps & LOW_BYTES;
+        let low = (c * (steps - fx) + d * fx) / steps & LOW_BYTES;
+        (top * (steps - fy) + low * fy) / steps & LOW_BYTES
     }
 }
 

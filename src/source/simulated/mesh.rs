@@ -200,13 +200,6 @@ impl Mesh {
         }
     }
 
-    /// Rotate every vertex a quarter turn so that canonical z becomes `-y`, used to build from a rotated frame.
-    pub fn squash_z(&mut self, f: impl Fn(V3) -> V3) {
-        for v in &mut self.vertices {
-            v.p = f(v.p);
-        }
-    }
-
     /// Recompute smooth normals from the triangles (vertices at the same index share).
     pub fn smooth_normals(&mut self) {
         for v in &mut self.vertices {

@@ -1,19 +1,18 @@
 //! A scene: everything the seed decides, made once; and its frames, each a pure function of the frame index.
 
-use super::backdrop::{Backdrop, STEPS};
-use super::belt::{BeltTexture, LENGTH};
+use super::backdrop::Backdrop;
+use super::belt::BeltTexture;
 use super::camera::{Camera, Seen};
+use super::compositor::{Compositor, Setting};
 use super::look::{Belt, Light, Sensor};
 use super::mesh::Mesh;
-use super::num::{
-    Dice, IDENTITY, M3, V3, about_axis, about_y, about_z, add, compose, cos, dot, rotate, scale,
-    sin, sin_cos, sub, times, unit,
-};
+use super::num::{Dice, V3, add, cos, scale, sin, sub, times, unit};
 use super::paint;
-use super::placement::{BLOCK, Block, Motion, Placed, Pose, Strewing, VARIANTS};
+use super::placement::{BLOCK, Block, Placed, Strewing, VARIANTS};
+use super::pose::{SILHOUETTE, pose, share_inside};
 use super::raster::{Coverage, Raster};
 use super::sensor::Development;
-use super::shade::{Posed, Subject, Surroundings, shade};
+use super::shade::{Posed, Stage, Subject, Surroundings};
 use super::shadow::ShadowGrid;
 use super::shapes;
 use super::texture::{Noise, Texture};
@@ -30,15 +29,11 @@ pub struct Scene {
     belt: Belt,
     around: Surroundings,
     strewing: Strewing,
-    texture: BeltTexture,
-    backdrop: Backdrop,
     meshes: Vec<Mesh>,
     textures: Vec<Texture>,
     /// First and last place along the belt that the picture shows.
     window: [f64; 2],
     start: f64,
-    sheen: Vec<f32>,
-    cell_at: Vec<[f32; 2]>,
     work: Work,
 }
 
@@ -51,11 +46,7 @@ struct Work {
     posed: Vec<Posed>,
     seen: Vec<Option<Seen>>,
     subjects: Vec<Subject>,
-    light: Vec<f32>,
-    /// Light on the belt at half resolution, and one row of it widened.
-    half_light: Vec<f32>,
-    half_row: Vec<f32>,
-    row_light: Vec<f32>,
+    compositor: Compositor,
     silhouette: Raster,
 }
 
@@ -114,19 +105,24 @@ impl Scene {
             light,
         };
         let start = f64::from(dice.range(0.0, 4000.0));
-        let (sheen, cell_at) = half_maps(&camera, &belt, &around, &shadows, width, height);
+        let development = Development::new(sensor, seed, width, height);
+        let setting = Setting {
+            camera: &camera,
+            belt: &belt,
+            light: &around.light,
+            shadows: &shadows,
+            ring_rows: 2 * development.reach() + 1,
+        };
+        let compositor = Compositor::new(&setting, backdrop, texture, width, height);
         let work = Work {
             raster: Raster::new(width, height),
             shadows,
-            development: Development::new(sensor, seed, width, height),
+            development,
             blocks: Vec::new(),
             posed: Vec::new(),
             seen: Vec::new(),
             subjects: Vec::new(),
-            light: vec![0.0; width * height * 3],
-            half_light: vec![0.0; width.div_ceil(2) * height.div_ceil(2) * 3],
-            half_row: vec![0.0; width.div_ceil(2) * 3 + 6],
-            row_light: vec![0.0; width.div_ceil(2) * 6],
+            compositor,
             silhouette: Raster::new(SILHOUETTE, SILHOUETTE),
         };
         Ok(Scene {
@@ -135,14 +131,10 @@ impl Scene {
             belt,
             around,
             strewing,
-            texture,
-            backdrop,
             meshes,
             textures,
             window: view.along,
             start,
-            sheen,
-            cell_at,
             work,
         })
     }
@@ -162,16 +154,32 @@ impl Scene {
     pub fn render_into(&mut self, frame_index: u64, frame: &mut RenderedFrame) {
         let travel = self.travel(frame_index);
         let drawn = self.draw(frame_index, true);
-        self.light_belt();
-        self.lay_belt(travel);
-        self.light_objects();
         frame.width = self.config.width;
         frame.height = self.config.height;
         frame
             .rgb
             .resize(self.config.width as usize * self.config.height as usize * 3, 0);
         let work = &mut self.work;
-        work.development.develop(&work.light, frame_index, &mut frame.rgb);
+        let stage = Stage {
+            posed: &work.posed,
+            facets: &work.raster.facets,
+            textures: &self.textures,
+            around: &self.around,
+            shadows: &work.shadows,
+        };
+        work.compositor.begin(travel, &self.around.light, &work.shadows);
+        let (stride, height) = (self.config.width as usize * 3, self.config.height as usize);
+        let lag = work.development.reach();
+        for y in 0..height + lag {
+            if y < height {
+                work.compositor.compose(y, &work.raster, &work.subjects, &stage);
+            }
+            if let Some(done) = y.checked_sub(lag) {
+                let rgb = &mut frame.rgb[done * stride..(done + 1) * stride];
+                let compositor = &work.compositor;
+                work.development.develop(done, frame_index, |y| compositor.row(y), rgb);
+            }
+        }
         frame.truth = instances(&drawn, &work.raster);
     }
 
@@ -224,7 +232,7 @@ impl Scene {
         let (travel, time) = (self.travel(frame_index), self.seconds(frame_index));
         let present = self.present(travel);
         let work = &mut self.work;
-        work.raster.clear(&self.backdrop.inverse_depth);
+        work.raster.clear(work.compositor.backdrop_depth());
         work.posed.clear();
         work.subjects.clear();
         if shadows {
@@ -238,17 +246,19 @@ impl Scene {
             let posed = &work.posed[first as usize..];
             if shadows {
                 for t in &mesh.triangles {
-                    work.shadows.cast(t.v.map(|k| posed[k as usize].p));
+                    work.shadows.cast(t.v.map(|k| posed[k as usize].position()));
                 }
                 let view = unit(sub(self.camera.at, centre));
+                let materials = paint::materials(item.class, item.paint);
                 work.subjects.push(Subject {
-                    materials: paint::materials(item.class, item.paint),
+                    clear: materials.iter().any(|m| m.clear > 0.0),
+                    materials,
                     view,
                     half: unit(add(view, self.around.light.towards)),
                 });
             }
             work.seen.clear();
-            work.seen.extend(posed.iter().map(|v| self.camera.see(v.p)));
+            work.seen.extend(posed.iter().map(|v| self.camera.see(v.position())));
             let mut cover = Coverage::default();
             for t in &mesh.triangles {
                 let [Some(a), Some(b), Some(c)] = t.v.map(|k| work.seen[k as usize]) else {
@@ -277,124 +287,6 @@ impl Scene {
         }
         drawn
     }
-
-    #[inline(never)]
-    /// Light that falls on the belt, at half resolution.
-    fn light_belt(&mut self) {
-        let work = &mut self.work;
-        let light = &self.around.light;
-        let flat = light.towards[2];
-        for ((out, &at), &sheen) in work
-            .half_light
-            .chunks_exact_mut(3)
-            .zip(&self.cell_at)
-            .zip(&self.sheen)
-        {
-            let key = work.shadows.sample(&work.shadows.lit, at) * (flat + sheen);
-            let open = work.shadows.sample(&work.shadows.open, at);
-            let open = open * open;
-            let sky = 0.12 + 0.88 * open;
-            let key = key * (0.5 + 0.5 * open);
-            out[0] = light.sky[0] * sky + light.key[0] * key;
-            out[1] = light.sky[1] * sky + light.key[1] * key;
-            out[2] = light.sky[2] * sky + light.key[2] * key;
-        }
-    }
-
-    #[inline(never)]
-    /// Fill the frame with belt and backdrop.
-    fn lay_belt(&mut self, travel: f64) {
-        let (width, height) = (self.config.width as usize, self.config.height as usize);
-        let (hw, hh) = (width.div_ceil(2), height.div_ceil(2));
-        let shift = (travel.rem_euclid(LENGTH as f64) * f64::from(STEPS)) as u32;
-        let shift = (LENGTH as u32 * STEPS).wrapping_sub(shift);
-        let linear: [f32; 256] = std::array::from_fn(|v| (v * v) as f32 / 65025.0);
-        let work = &mut self.work;
-        for y in 0..height {
-            let row = y * width;
-            let out = &mut work.light[row * 3..(row + width) * 3];
-            for (o, s) in out.chunks_exact_mut(3).zip(&self.backdrop.still[row..row + width]) {
-                o.copy_from_slice(s);
-            }
-            let [x0, x1] = self.backdrop.belt_span[y].map(|v| v as usize);
-            if x0 >= x1 {
-                continue;
-            }
-            let near = y / 2;
-            let far = if y % 2 == 0 { near.saturating_sub(1) } else { (near + 1).min(hh - 1) };
-            let a = &work.half_light[near * hw * 3..(near + 1) * hw * 3];
-            let b = &work.half_light[far * hw * 3..(far + 1) * hw * 3];
-            widen(a, b, &mut work.half_row, &mut work.row_light);
-            let at = &self.backdrop.belt_at[row + x0..row + x1];
-            let light = &work.row_light[x0 * 3..x1 * 3];
-            let out = &mut out[x0 * 3..x1 * 3];
-            for ((o, l), &at) in out.chunks_exact_mut(3).zip(light.chunks_exact(3)).zip(at) {
-                let texel = fetch(&self.texture.texels, (at & 0xFFFF).wrapping_add(shift) & 0xFFFF, at >> 16);
-                for c in 0..3 {
-                    o[c] = l[c] * linear[(texel >> (8 * c) & 0xFF) as usize];
-                }
-            }
-        }
-    }
-
-    #[inline(never)]
-    /// Shade the pixels that see objects.
-    fn light_objects(&mut self) {
-        let width = self.config.width as usize;
-        let work = &mut self.work;
-        for (k, &name) in work.raster.seen.iter().enumerate() {
-            if name == 0 {
-                continue;
-            }
-            let facet = &work.raster.facets[name as usize - 1];
-            let (x, y) = ((k % width) as f32 + 0.5, (k / width) as f32 + 0.5);
-            let out = &mut work.light[k * 3..k * 3 + 3];
-            let colour = shade(
-                x,
-                y,
-                facet,
-                &work.posed,
-                &work.subjects[facet.object as usize],
-                &self.textures,
-                &self.around,
-                &work.shadows,
-                [out[0], out[1], out[2]],
-            );
-            out.copy_from_slice(&colour);
-        }
-    }
-}
-
-/// Light of a full-resolution row from its nearer half-resolution row `near` and the one beyond it.
-#[inline(always)]
-fn widen(near: &[f32], far: &[f32], half_row: &mut [f32], out: &mut [f32]) {
-    let n = near.len();
-    for ((r, a), b) in half_row[3..n + 3].iter_mut().zip(near).zip(far) {
-        *r = 0.75 * a + 0.25 * b;
-    }
-    half_row.copy_within(3..6, 0);
-    half_row.copy_within(n..n + 3, n + 3);
-    let windows = half_row[..n + 6].windows(9).step_by(3);
-    for (pair, w) in out.chunks_exact_mut(6).zip(windows) {
-        for c in 0..3 {
-            pair[c] = 0.75 * w[3 + c] + 0.25 * w[c];
-            pair[3 + c] = 0.75 * w[3 + c] + 0.25 * w[6 + c];
-        }
-    }
-}
-
-/// Bilinear texel of the belt; `u` and `v` in steps, red and blue weighed together, then green.
-#[inline(always)]
-fn fetch(texels: &[u32], u: u32, v: u32) -> u32 {
-    let (x0, fx) = ((u / STEPS) as usize & (LENGTH - 1), u % STEPS);
-    let x1 = (x0 + 1) & (LENGTH - 1);
-    let (y, fy) = ((v / STEPS) as usize * LENGTH, v % STEPS);
-    let (a, b) = (texels[y + x0], texels[y + x1]);
-    let (c, d) = (texels[y + LENGTH + x0], texels[y + LENGTH + x1]);
-    let along = |p: u32, q: u32, mask: u32| ((p & mask) * (STEPS - fx) + (q & mask) * fx) / STEPS & mask;
-    let down = |p: u32, q: u32, mask: u32| (p * (STEPS - fy) + q * fy) / STEPS & mask;
-    let (rb, g) = (0x00FF_00FF, 0x0000_FF00);
-    down(along(a, b, rb), along(c, d, rb), rb) | down(along(a, b, g), along(c, d, g), g)
 }
 
 /// Which part of the belt the picture shows.
@@ -448,134 +340,4 @@ impl View {
             hi: hi.map(|v| v + 30.0),
         }
     }
-}
-
-/// Per half-resolution pixel: the belt's sheen there, and its place in the shadow grid.
-fn half_maps(camera: &Camera, belt: &Belt, around: &Surroundings, grid: &ShadowGrid, width: usize, height: usize) -> (Vec<f32>, Vec<[f32; 2]>) {
-    let (hw, hh) = (width.div_ceil(2), height.div_ceil(2));
-    let (mut sheen, mut cells) = (Vec::with_capacity(hw * hh), Vec::with_capacity(hw * hh));
-    for y in 0..hh {
-        for x in 0..hw {
-            let p = camera.on_plane(x as f32 * 2.0 + 1.0, y as f32 * 2.0 + 1.0, 0.0);
-            let view = unit(sub(camera.at, p));
-            let h = unit(add(view, around.light.towards));
-            let mut s = h[2].max(0.0);
-            for _ in 0..4 {
-                s *= s;
-            }
-            sheen.push(s * belt.sheen * 2.0);
-            cells.push(grid.cell(p[0], p[1]));
-        }
-    }
-    (sheen, cells)
-}
-
-/// Put the object's vertices, in the world, at the end of `out`; its middle is returned.
-fn pose(item: &Placed, mesh: &Mesh, belt: &Belt, travel: f64, time: f64, out: &mut Vec<Posed>) -> V3 {
-    let mut along = (travel - item.s) as f32;
-    let mut across = item.across;
-    let mut yaw = item.yaw;
-    let mut rolled = 0.0f32;
-    let mut tip = IDENTITY;
-    match item.motion {
-        Motion::Still => {}
-        Motion::Roll(reach, rate, phase) => {
-            let d = reach * sin_cos(f64::from(rate) * time + f64::from(phase)).0 as f32;
-            along -= sin(yaw) * d;
-            across += cos(yaw) * d;
-            rolled = d;
-        }
-        Motion::Spin(rate) => yaw += (f64::from(rate) * time).rem_euclid(std::f64::consts::TAU) as f32,
-        Motion::Wobble(size, rate, phase) => {
-            let (s, c) = sin_cos(f64::from(rate) * time + f64::from(phase));
-            // A small tilt whose direction goes round: rocking on the rim.
-            let axis = unit([c as f32, s as f32, 0.0]);
-            tip = about_axis(axis, sin(size), cos(size));
-        }
-    }
-    let body = match item.pose {
-        Pose::Standing(false) => IDENTITY,
-        Pose::Standing(true) => about_y(std::f32::consts::PI),
-        Pose::Lying(roll) => {
-            let radius = (mesh.half[1] * item.size[1]).max(1.0);
-            compose(&about_y(std::f32::consts::FRAC_PI_2), &about_z(roll - rolled / radius))
-        }
-        Pose::Any(axis, angle) => {
-            let radius = (mesh.half[0] * item.size[0]).max(1.0);
-            let turn = rolled / radius;
-            let start = about_axis(axis, sin(angle), cos(angle));
-            compose(&about_axis([1.0, 0.0, 0.0], -sin(turn), cos(turn)), &start)
-        }
-    };
-    let mut m = compose(&compose(&tip, &about_z(yaw)), &body);
-    if let Some((d, slope)) = item.lean {
-        let c = 1.0 / (1.0 + slope * slope).sqrt();
-        m = compose(&about_axis([-d[1], d[0], 0.0], slope * c, c), &m);
-    }
-    let m: M3 = compose(&about_z(belt.angle), &m);
-    let (s, c) = (sin(belt.angle), cos(belt.angle));
-    let ground = [along * c - across * s, along * s + across * c];
-    let first = out.len();
-    let shrink = [1.0 / item.size[0], 1.0 / item.size[1], 1.0 / item.size[2]];
-    let mut low = f32::MAX;
-    for v in &mesh.vertices {
-        let p = rotate(&m, times(v.p, item.size));
-        low = low.min(p[2]);
-        out.push(Posed {
-            p: [p[0] + ground[0], p[1] + ground[1], p[2]],
-            n: unit(rotate(&m, times(v.n, shrink))),
-            uv: v.uv,
-            ao: v.ao,
-        });
-    }
-    for v in &mut out[first..] {
-        v.p[2] -= low;
-    }
-    [ground[0], ground[1], -low]
-}
-
-const SILHOUETTE: usize = 96;
-
-/// Share of an object's silhouette that lies inside a picture of `w` by `h`, counted on a small grid.
-fn share_inside(mesh: &Mesh, seen: &[Option<Seen>], raster: &mut Raster, w: f32, h: f32) -> f32 {
-    let (mut lo, mut hi) = ([f32::MAX; 2], [f32::MIN; 2]);
-    for s in seen.iter().flatten() {
-        lo = [lo[0].min(s.x), lo[1].min(s.y)];
-        hi = [hi[0].max(s.x), hi[1].max(s.y)];
-    }
-    let k = SILHOUETTE as f32 / (hi[0] - lo[0]).max(hi[1] - lo[1]).max(1e-3);
-    raster.inverse_depth.fill(0.0);
-    raster.seen.fill(0);
-    raster.facets.clear();
-    raster.forget_cover();
-    let mut cover = Coverage::default();
-    for t in &mesh.triangles {
-        let [Some(a), Some(b), Some(c)] = t.v.map(|v| seen[v as usize]) else {
-            continue;
-        };
-        let small = [a, b, c].map(|s| Seen {
-            x: (s.x - lo[0]) * k,
-            y: (s.y - lo[1]) * k,
-            ..s
-        });
-        raster.draw(small, t.v, 0, 0, &mut cover);
-    }
-    let (mut all, mut inside) = (0u32, 0u32);
-    for (n, &name) in raster.seen.iter().enumerate() {
-        if name == 0 {
-            continue;
-        }
-        all += 1;
-        let x = ((n % SILHOUETTE) as f32 + 0.5) / k + lo[0];
-        let y = ((n / SILHOUETTE) as f32 + 0.5) / k + lo[1];
-        if x >= 0.0 && y >= 0.0 && x < w && y < h {
-            inside += 1;
-        }
-    }
-    if all == 0 { 1.0 } else { inside as f32 / all as f32 }
-}
-
-#[allow(dead_code)]
-fn length(v: V3) -> f32 {
-    dot(v, v).sqrt()
 }

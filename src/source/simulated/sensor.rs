@@ -1,6 +1,6 @@
 //! Lens and sensor: linear light in, RGB8 out. Blur, vignette, white balance, tone curve, noise.
 //!
-//! Rows are `3 * width` interleaved linear floats; 1 is white at exposure 1.
+//! A row of light is three planes of `width` linear floats, red, green, blue; 1 is white at exposure 1.
 
 use super::look::Sensor;
 use super::num::hash;
@@ -12,11 +12,15 @@ pub struct Development {
     /// Weights of the blur across and down, odd counts.
     across: Vec<f32>,
     down: Vec<f32>,
-    grain: Vec<f32>,
+    /// Unit noise; value 3 k + j of the sequence is `grain[j][k]`.
+    grain: [Vec<f32>; 3],
     noise: [f32; 2],
     seed: u64,
+    /// One row blurred down, with room for the blur across at both ends; then blurred across; then as levels.
     column: Vec<f32>,
-    row: Vec<f32>,
+    row: [Vec<f32>; 3],
+    gain: Vec<f32>,
+    levels: [Vec<u8>; 3],
 }
 
 const GRAIN: usize = 32768;
@@ -48,75 +52,79 @@ impl Development {
         let scale = width as f32 / 640.0;
         let across = kernel(sensor.blur_640[0] * scale);
         let down = kernel(sensor.blur_640[1] * scale);
-        let length = GRAIN + 3 * width;
-        let grain = (0..length)
-            .map(|k| {
-                let h = hash(seed ^ hash(k as u64));
+        let length = (GRAIN + 3 * width).next_multiple_of(3) as u64;
+        let plane = |j: u64| {
+            let value = |k: u64| {
+                let h = hash(seed ^ hash(k));
                 let sum = (h & 0xFFFF) + (h >> 16 & 0xFFFF) + (h >> 32 & 0xFFFF) + (h >> 48);
                 (sum as f32 / 65536.0 - 2.0) * 1.732_050_8
-            })
-            .collect();
+            };
+            (j..length).step_by(3).map(value).collect()
+        };
         // A coarser sampling averages noise away; a finer one shows more.
         let fineness = scale.clamp(0.25, 2.0).sqrt();
-        let pad = 3 * (across.len() / 2);
         Development {
             noise: [sensor.noise[0] * fineness, sensor.noise[1] * fineness],
             sensor,
             width,
             height,
+            column: vec![0.0; width + across.len() - 1],
             across,
             down,
-            grain,
+            grain: [plane(0), plane(1), plane(2)],
             seed,
-            column: vec![0.0; 3 * width + 2 * pad],
-            row: vec![0.0; 3 * width],
+            row: [vec![0.0; width], vec![0.0; width], vec![0.0; width]],
+            gain: vec![0.0; width],
+            levels: [vec![0; width], vec![0; width], vec![0; width]],
         }
     }
 
-    /// Develop a whole frame of linear light.
-    pub fn develop(&mut self, light: &[f32], frame: u64, rgb: &mut [u8]) {
-        let stride = 3 * self.width;
-        let half = self.down.len() / 2;
-        for y in 0..self.height {
-            let pad = 3 * (self.across.len() / 2);
-            {
-                let column = &mut self.column[pad..pad + stride];
-                for (k, &w) in self.down.iter().enumerate() {
-                    let yy = (y + k).saturating_sub(half).min(self.height - 1);
-                    let src = &light[yy * stride..(yy + 1) * stride];
-                    if k == 0 {
-                        for (c, &s) in column.iter_mut().zip(src) {
-                            *c = w * s;
-                        }
-                    } else {
-                        for (c, &s) in column.iter_mut().zip(src) {
-                            *c += w * s;
-                        }
+    /// Rows of light, above and below, that a developed row needs.
+    pub fn reach(&self) -> usize {
+        self.down.len() / 2
+    }
+
+    /// Develop row `y` of frame `frame` into `rgb`; `light(y)` gives any row within `reach` of it.
+    pub fn develop<'a>(&mut self, y: usize, frame: u64, light: impl Fn(usize) -> &'a [f32], rgb: &mut [u8]) {
+        let (width, half) = (self.width, self.reach());
+        let pad = self.across.len() / 2;
+        for plane in 0..3 {
+            let column = &mut self.column[pad..pad + width];
+            for (k, &w) in self.down.iter().enumerate() {
+                let yy = (y + k).saturating_sub(half).min(self.height - 1);
+                let src = &light(yy)[plane * width..(plane + 1) * width];
+                if k == 0 {
+                    for (c, &s) in column.iter_mut().zip(src) {
+                        *c = w * s;
+                    }
+                } else {
+                    for (c, &s) in column.iter_mut().zip(src) {
+                        *c += w * s;
                     }
                 }
             }
-            for k in 0..pad {
-                self.column[pad - 1 - k] = self.column[pad + 2 - k % 3];
-                self.column[pad + stride + k] = self.column[pad + stride - 3 + k % 3];
-            }
+            let (first, last) = (column[0], column[width - 1]);
+            self.column[..pad].fill(first);
+            self.column[pad + width..].fill(last);
             for (k, &w) in self.across.iter().enumerate() {
-                let src = &self.column[3 * k..3 * k + stride];
+                let src = &self.column[k..k + width];
                 if k == 0 {
-                    for (r, &s) in self.row.iter_mut().zip(src) {
+                    for (r, &s) in self.row[plane].iter_mut().zip(src) {
                         *r = w * s;
                     }
                 } else {
-                    for (r, &s) in self.row.iter_mut().zip(src) {
+                    for (r, &s) in self.row[plane].iter_mut().zip(src) {
                         *r += w * s;
                     }
                 }
             }
-            self.print(y, frame, &mut rgb[y * stride..(y + 1) * stride]);
         }
+        self.balance(y);
+        self.print(y, frame, rgb);
     }
 
-    /// Gain, colour, tone and noise of one blurred row. Two passes, so that the second runs on whole vectors.
-    fn print(&mut self, y: usize, frame: u64, out: &mut [u8]) {
+    /// Exposure, vignette, white balance and saturation of the blurred row.
+    fn balance(&mut self, y: usize) {
         let s = &self.sensor;
         let inv = 2.0 / self.width as f32;
         let dy = (y as f32 + 0.5) * inv - self.height as f32 / self.width as f32;
@@ -124,27 +132,42 @@ impl Development {
         let sat = s.saturation;
         let base = 1.0 + s.slope[1] * dy;
         let (e, slope) = (s.exposure, s.slope[0]);
-        for (x, c) in self.row.chunks_exact_mut(3).enumerate() {
-            let dx = (x as f32 + 0.5) * inv - 1.0;
-            let gain = (1.0 - v * (dx * dx + dy * dy)) * (base + slope * dx);
-            let r = c[0] * e[0] * gain;
-            let g = c[1] * e[1] * gain;
-            let b = c[2] * e[2] * gain;
-            let grey = (0.25 * r + 0.65 * g + 0.1 * b) * (1.0 - sat);
-            c[0] = r * sat + grey;
-            c[1] = g * sat + grey;
-            c[2] = b * sat + grey;
+        for (x, gain) in self.gain.iter_mut().enumerate() {
+            let dx = (x as i32 as f32 + 0.5) * inv - 1.0;
+            *gain = (1.0 - v * (dx * dx + dy * dy)) * (base + slope * dx);
         }
+        let [r, g, b] = &mut self.row;
+        for (((r, g), b), &gain) in r.iter_mut().zip(g).zip(b).zip(&self.gain) {
+            let (lr, lg, lb) = (*r * e[0] * gain, *g * e[1] * gain, *b * e[2] * gain);
+            let grey = (0.25 * lr + 0.65 * lg + 0.1 * lb) * (1.0 - sat);
+            *r = lr * sat + grey;
+            *g = lg * sat + grey;
+            *b = lb * sat + grey;
+        }
+    }
+
+    /// Tone and noise.
+    fn print(&mut self, y: usize, frame: u64, rgb: &mut [u8]) {
         let start = (hash(self.seed ^ hash(frame ^ (y as u64) << 40)) as usize) % GRAIN;
-        let grain = &self.grain[start..start + 3 * self.width];
         let (n0, n1) = (self.noise[0], self.noise[1] - self.noise[0]);
-        let k = s.contrast;
-        for ((o, &l), &g) in out.iter_mut().zip(&self.row).zip(grain) {
-            // Gamma 2, then an S-curve through 0, 1/2 and 1.
-            let t = l.max(0.0).min(1.0).sqrt();
-            let t = t + k * t * (1.0 - t) * (t - 0.5);
-            let level = t * 255.0 + 0.5 + g * (n0 + n1 * t);
-            *o = level.max(0.0).min(255.0) as u8;
+        let k = self.sensor.contrast;
+        for plane in 0..3 {
+            let at = start + plane;
+            let grain = &self.grain[at % 3][at / 3..at / 3 + self.width];
+            let levels = &mut self.levels[plane];
+            for ((o, &l), &g) in levels.iter_mut().zip(&self.row[plane]).zip(grain) {
+                // Gamma 2, then an S-curve through 0, 1/2 and 1.
+                let t = l.max(0.0).min(1.0).sqrt();
+                let t = t + k * t * (1.0 - t) * (t - 0.5);
+                let level = t * 255.0 + 0.5 + g * (n0 + n1 * t);
+                *o = level.max(0.0).min(255.0) as i32 as u8;
+            }
+        }
+        let [r, g, b] = &self.levels;
+        for (((o, &r), &g), &b) in rgb.chunks_exact_mut(3).zip(r).zip(g).zip(b) {
+            o[0] = r;
+            o[1] = g;
+            o[2] = b;
         }
     }
 }

@@ -1,18 +1,26 @@
 //! Colour of a pixel of an object: texture, key light with shadow, sky and bounce, highlight, reflection.
 
 use super::look::{Light, Material};
-use super::num::{V3, add, dot, lerp, mix, scale, smooth, times, unit};
+use super::num::{V3, add, dot, lerp, mix, scale, smooth, times};
 use super::raster::Facet;
 use super::shadow::ShadowGrid;
 use super::texture::Texture;
 
-/// A vertex as this frame has it: world position and normal.
+/// A vertex as this frame has it: world position and normal, packed for interpolation.
 #[derive(Clone, Copy, Debug)]
 pub struct Posed {
-    pub p: V3,
-    pub n: V3,
-    pub uv: [f32; 2],
-    pub ao: f32,
+    /// x, y, z, and how much ambient light reaches the vertex.
+    pub p: [f32; 4],
+    /// Normal, and the texture's u.
+    pub n: [f32; 4],
+    /// The texture's v.
+    pub v: f32,
+}
+
+impl Posed {
+    pub fn position(&self) -> V3 {
+        [self.p[0], self.p[1], self.p[2]]
+    }
 }
 
 /// What is the same for all pixels of one object.
@@ -22,6 +30,8 @@ pub struct Subject {
     /// Towards the camera from the object's middle, and half way from there to the light.
     pub view: V3,
     pub half: V3,
+    /// Some part lets the belt show through.
+    pub clear: bool,
 }
 
 /// Lamps and walls that polished things mirror.
@@ -37,6 +47,7 @@ pub struct Surroundings {
 impl Surroundings {
     /// Light that comes from direction `r`.
     #[inline(always)]
+    #[inline(never)]
     fn mirrored(&self, r: V3) -> V3 {
         let up = smooth(-0.15, 0.75, r[2]);
         let side = (r[0] * self.strips[0] + r[1] * self.strips[1]).abs();
@@ -48,66 +59,207 @@ impl Surroundings {
     }
 }
 
-#[inline(always)]
-pub fn shade(
-    x: f32,
-    y: f32,
-    facet: &Facet,
-    posed: &[Posed],
-    subject: &Subject,
-    textures: &[Texture],
-    around: &Surroundings,
-    shadows: &ShadowGrid,
-    behind: V3,
-) -> V3 {
-    let w = facet.weights(x, y);
-    let [a, b, c] = facet.v.map(|k| &posed[k as usize]);
-    let blend3 = |p: V3, q: V3, r: V3| {
-        [
-            p[0] * w[0] + q[0] * w[1] + r[0] * w[2],
-            p[1] * w[0] + q[1] * w[1] + r[1] * w[2],
-            p[2] * w[0] + q[2] * w[1] + r[2] * w[2],
-        ]
-    };
-    let p = blend3(a.p, b.p, c.p);
-    let n = unit(blend3(a.n, b.n, c.n));
-    let u = a.uv[0] * w[0] + b.uv[0] * w[1] + c.uv[0] * w[2];
-    let v = a.uv[1] * w[0] + b.uv[1] * w[1] + c.uv[1] * w[2];
-    let ao = a.ao * w[0] + b.ao * w[1] + c.ao * w[2];
-    let m = &subject.materials[facet.part as usize];
-    let t = textures[m.texture].sample(u, v);
-    let albedo = scale(mix(mix(m.a, m.b, t[0]), m.c, t[1]), t[2]);
+/// Most pixels shaded at once.
+pub const LANES: usize = 64;
+type Lane = [f32; LANES];
 
-    let light = &around.light;
-    let facing = dot(n, light.towards);
-    let lit = if facing > 0.0 { facing * shadows.reaches(p) } else { 0.0 };
-    let ground = smooth(-2.0, 34.0, p[2]);
-    let dim = ao * lerp(0.5, 1.0, ground);
-    let up = 0.5 + 0.5 * n[2];
-    let soft = add(scale(light.sky, up * dim), scale(light.bounce, (1.0 - up) * dim * 0.8));
-    let mut colour = times(albedo, add(soft, scale(light.key, lit * (0.4 + 0.6 * ao))));
+/// A run of pixels of one row that see the same part of the same object, field by field.
+pub struct Batch {
+    n: [Lane; 3],
+    z: Lane,
+    ao: Lane,
+    texel: [Lane; 4],
+    lit: Lane,
+    reach: Lane,
+    at: Vec<V3>,
+    dim: Lane,
+    colour: [Lane; 3],
+}
 
-    let toward = dot(n, subject.view).max(0.0);
-    let graze = 1.0 - toward;
-    let graze = graze * graze * graze;
-    if m.metal > 0.0 || m.specular > 0.45 {
-        let r = add(scale(n, 2.0 * dot(n, subject.view)), scale(subject.view, -1.0));
-        let mirrored = scale(around.mirrored(r), dim);
-        if m.metal > 0.0 {
-            colour = mix(colour, times(albedo, scale(mirrored, 1.35)), m.metal * t[3]);
+/// Everything shading looks at besides the pixels themselves.
+pub struct Stage<'a> {
+    pub posed: &'a [Posed],
+    pub facets: &'a [Facet],
+    pub textures: &'a [Texture],
+    pub around: &'a Surroundings,
+    pub shadows: &'a ShadowGrid,
+}
+
+impl Batch {
+    pub fn new() -> Self {
+        let lane = [0.0; LANES];
+        Batch {
+            n: [lane; 3],
+            z: lane,
+            ao: lane,
+            texel: [lane; 4],
+            lit: lane,
+            reach: lane,
+            at: vec![[0.0; 3]; LANES],
+            dim: lane,
+            colour: [lane; 3],
         }
-        colour = add(colour, scale(mirrored, (0.04 + 0.3 * graze) * m.specular.min(1.0)));
     }
-    if m.clear > 0.0 {
+
+    /// Shade the pixels x0.. of row `y`, one for each name in `seen` (at most `LANES`), over what `rows` holds.
+    pub fn shade(
+        &mut self,
+        stage: &Stage,
+        subject: &Subject,
+        seen: &[u32],
+        x0: usize,
+        y: usize,
+        rows: [&mut [f32]; 3],
+    ) {
+        let part = stage.facets[seen[0] as usize - 1].part as usize;
+        let material = &subject.materials[part];
+        // Whole vectors: what is left over from before in the last lanes does no harm.
+        let n = seen.len().next_multiple_of(8).min(LANES);
+        self.gather(stage, &stage.textures[material.texture], seen, x0, y);
+        self.diffuse(stage, material, seen.len(), n);
+        if material.metal > 0.0 || material.specular > 0.45 {
+            self.mirror(stage, subject, material, n);
+        }
+        if material.clear > 0.0 {
+            self.see_through(subject, material, [&*rows[0], &*rows[1], &*rows[2]]);
+        }
+        self.shine(stage, subject, material, n);
+        for (row, colour) in rows.into_iter().zip(&self.colour) {
+            row.copy_from_slice(&colour[..row.len()]);
+        }
+    }
+
+    #[inline(never)]
+    fn gather(&mut self, stage: &Stage, texture: &Texture, seen: &[u32], x0: usize, y: usize) {
+        let y = y as f32 + 0.5;
+        for (k, &name) in seen.iter().enumerate() {
+            let facet = &stage.facets[name as usize - 1];
+            let w = facet.weights((x0 + k) as f32 + 0.5, y);
+            let [a, b, c] = facet.v.map(|k| &stage.posed[k as usize]);
+            let blend = |a: &[f32; 4], b: &[f32; 4], c: &[f32; 4]| {
+                let mut out = [0.0; 4];
+                for k in 0..4 {
+                    out[k] = a[k] * w[0] + b[k] * w[1] + c[k] * w[2];
+                }
+                out
+            };
+            let p = blend(&a.p, &b.p, &c.p);
+            let n = blend(&a.n, &b.n, &c.n);
+            let v = a.v * w[0] + b.v * w[1] + c.v * w[2];
+            let t = texture.sample(n[3], v);
+            self.at[k] = [p[0], p[1], p[2]];
+            self.z[k] = p[2];
+            self.ao[k] = p[3];
+            for c in 0..3 {
+                self.n[c][k] = n[c];
+            }
+            for c in 0..4 {
+                self.texel[c][k] = t[c];
+            }
+        }
+    }
+
+    /// Unit normals, key light with its shadows, and light from all round.
+    #[inline(never)]
+    fn diffuse(&mut self, stage: &Stage, m: &Material, count: usize, n: usize) {
+        let light = &stage.around.light;
+        for k in 0..n {
+            let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
+            let length = dot(normal, normal);
+            let inverse = 1.0 / length.sqrt();
+            let ok = length > 1e-20;
+            let normal = scale(normal, inverse);
+            self.n[0][k] = if ok { normal[0] } else { 0.0 };
+            self.n[1][k] = if ok { normal[1] } else { 0.0 };
+            self.n[2][k] = if ok { normal[2] } else { 1.0 };
+            let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
+            self.lit[k] = dot(normal, light.towards);
+        }
+        for k in 0..count {
+            self.reach[k] = if self.lit[k] > 0.0 { stage.shadows.reaches(self.at[k]) } else { 0.0 };
+        }
+        for k in 0..n {
+            let facing = self.lit[k];
+            let lit = if facing > 0.0 { facing * self.reach[k] } else { 0.0 };
+            let ao = self.ao[k];
+            let t = [self.texel[0][k], self.texel[1][k], self.texel[2][k]];
+            let albedo = scale(mix(mix(m.a, m.b, t[0]), m.c, t[1]), t[2]);
+            let ground = smooth(-2.0, 34.0, self.z[k]);
+            let dim = ao * lerp(0.5, 1.0, ground);
+            let up = 0.5 + 0.5 * self.n[2][k];
+            let soft = add(scale(light.sky, up * dim), scale(light.bounce, (1.0 - up) * dim * 0.8));
+            let colour = times(albedo, add(soft, scale(light.key, lit * (0.4 + 0.6 * ao))));
+            self.lit[k] = lit;
+            self.dim[k] = dim;
+            for c in 0..3 {
+                self.colour[c][k] = colour[c];
+            }
+        }
+    }
+
+    /// What metal and gloss mirror.
+    #[inline(never)]
+    fn mirror(&mut self, stage: &Stage, subject: &Subject, m: &Material, n: usize) {
+        let metal = m.metal > 0.0;
+        for k in 0..n {
+            let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
+            let mut colour = [self.colour[0][k], self.colour[1][k], self.colour[2][k]];
+            let graze = graze(normal, subject.view);
+            let r = add(scale(normal, 2.0 * dot(normal, subject.view)), scale(subject.view, -1.0));
+            let mirrored = scale(stage.around.mirrored(r), self.dim[k]);
+            if metal {
+                let t = [self.texel[0][k], self.texel[1][k], self.texel[2][k]];
+                let albedo = scale(mix(mix(m.a, m.b, t[0]), m.c, t[1]), t[2]);
+                colour = mix(colour, times(albedo, scale(mirrored, 1.35)), m.metal * self.texel[3][k]);
+            }
+            colour = add(colour, scale(mirrored, (0.04 + 0.3 * graze) * m.specular.min(1.0)));
+            for c in 0..3 {
+                self.colour[c][k] = colour[c];
+            }
+        }
+    }
+
+    /// The belt through clear plastic and glass.
+    #[inline(never)]
+    fn see_through(&mut self, subject: &Subject, m: &Material, behind: [&[f32]; 3]) {
         let tint = add(scale(m.a, 0.75), [0.25; 3]);
-        let through = m.clear * toward * (0.55 + 0.45 * t[2]).min(1.0);
-        colour = mix(colour, times(behind, tint), through);
-        colour = scale(colour, 1.0 - 0.35 * m.clear * graze);
+        for k in 0..behind[0].len() {
+            let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
+            let toward = dot(normal, subject.view).max(0.0);
+            let through = m.clear * toward * (0.55 + 0.45 * self.texel[2][k]).min(1.0);
+            let keep = 1.0 - 0.35 * m.clear * graze(normal, subject.view);
+            for c in 0..3 {
+                let own = self.colour[c][k];
+                self.colour[c][k] = lerp(own, behind[c][k] * tint[c], through) * keep;
+            }
+        }
     }
-    let mut shine = dot(n, subject.half).max(0.0);
-    for _ in 0..m.gloss {
-        shine *= shine;
+
+    #[inline(never)]
+    fn shine(&mut self, stage: &Stage, subject: &Subject, m: &Material, n: usize) {
+        let key = stage.around.light.key;
+        let mut shine = [0.0; LANES];
+        for k in 0..n {
+            let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
+            shine[k] = dot(normal, subject.half).max(0.0);
+        }
+        for _ in 0..m.gloss {
+            for s in &mut shine[..n] {
+                *s *= *s;
+            }
+        }
+        for k in 0..n {
+            let s = shine[k] * m.specular * self.texel[3][k] * self.lit[k].min(0.25) * 4.0;
+            for c in 0..3 {
+                self.colour[c][k] += key[c] * s;
+            }
+        }
     }
-    let shine = shine * m.specular * t[3] * lit.min(0.25) * 4.0;
-    add(colour, scale(light.key, shine))
+}
+
+/// Cube of how far the surface turns away from the viewer.
+#[inline(always)]
+fn graze(normal: V3, view: V3) -> f32 {
+    let graze = 1.0 - dot(normal, view).max(0.0);
+    graze * graze * graze
 }

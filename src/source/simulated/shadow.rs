@@ -13,14 +13,14 @@ const BIAS: f32 = 5.0;
 
 pub struct ShadowGrid {
     origin: [f32; 2],
-    pub nx: usize,
-    pub ny: usize,
+    nx: usize,
+    ny: usize,
     /// Horizontal way the light travels for each unit of height.
     slant: [f32; 2],
     height: Vec<f32>,
     near: Vec<u8>,
-    pub lit: Vec<u8>,
-    pub open: Vec<u8>,
+    lit: Vec<u8>,
+    open: Vec<u8>,
     scratch: Vec<u8>,
     soft_cells: usize,
 }
@@ -130,15 +130,18 @@ impl ShadowGrid {
         top * (1.0 - fy) + low * fy
     }
 
-    /// Bilinear sample of a mask of this grid at grid coordinates, 0..=1.
+    /// How much key light and how much sky reach the belt at grid coordinates `at`, each 0..=1.
     #[inline(always)]
-    pub fn sample(&self, mask: &[u8], at: [f32; 2]) -> f32 {
+    pub fn sample(&self, at: [f32; 2]) -> [f32; 2] {
         let (xi, yi) = (at[0] as usize, at[1] as usize);
         let (fx, fy) = (at[0] - xi as f32, at[1] - yi as f32);
         let k = yi * self.nx + xi;
-        let top = f32::from(mask[k]) * (1.0 - fx) + f32::from(mask[k + 1]) * fx;
-        let low = f32::from(mask[k + self.nx]) * (1.0 - fx) + f32::from(mask[k + self.nx + 1]) * fx;
-        (top * (1.0 - fy) + low * fy) / 255.0
+        [&self.lit, &self.open].map(|mask| {
+            let (upper, lower) = (&mask[k..k + 2], &mask[k + self.nx..k + self.nx + 2]);
+            let top = f32::from(upper[0]) * (1.0 - fx) + f32::from(upper[1]) * fx;
+            let low = f32::from(lower[0]) * (1.0 - fx) + f32::from(lower[1]) * fx;
+            (top * (1.0 - fy) + low * fy) / 255.0
+        })
     }
 }
 
