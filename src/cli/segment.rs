@@ -35,7 +35,7 @@ pub struct Args {
     /// with '/', a folder that gets <name>.png for each (<name>-2.png if that name is taken).
     #[arg(long, value_name = "PATH")]
     pub annotated: Option<PathBuf>,
-    /// Instances below are left out. The recipe's own threshold stays the lowest.
+    /// Instances below are left out.
     #[arg(long, default_value_t = 0.5, value_parser = parse_score)]
     pub score_threshold: f32,
     /// f32 or bf16, instead of the recipe's.
@@ -61,16 +61,8 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    pub fn load(recipe: &Path, precision: Option<Precision>, threads: Option<usize>) -> anyhow::Result<Segmenter> {
-        let clocks = Arc::new(SystemClocks);
-        let net = MaskRcnn::load(
-            recipe,
-            &Options {
-                precision,
-                threads,
-                clocks,
-            },
-        )?;
+    pub fn load(recipe: &Path, options: &Options) -> anyhow::Result<Segmenter> {
+        let net = MaskRcnn::load(recipe, options)?;
         let (mean, std) = net.rgb_mean_std();
         Ok(Segmenter {
             net,
@@ -128,7 +120,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .as_deref()
         .map(|path| outputs(path, &args.images))
         .transpose()?;
-    let mut segmenter = Segmenter::load(&args.engine, args.precision, args.threads)?;
+    let options = Options {
+        precision: args.precision,
+        threads: args.threads,
+        score_threshold: Some(args.score_threshold),
+        clocks: Arc::new(SystemClocks),
+    };
+    let mut segmenter = Segmenter::load(&args.engine, &options)?;
     let limits = Limits {
         score_threshold: args.score_threshold,
         max_instances: segmenter.net().recipe().test.detections,

@@ -35,6 +35,8 @@ pub struct Options {
     pub precision: Option<Precision>,
     /// Threads of the dense parts; `None` = one a core.
     pub threads: Option<usize>,
+    /// Instead of the recipe's. A higher one leaves the detections above it as they are and saves the masks of the rest.
+    pub score_threshold: Option<f32>,
     /// Only read to say how long a stage took.
     pub clocks: Arc<dyn Clocks>,
 }
@@ -169,7 +171,10 @@ impl MaskRcnn {
     }
 
     /// From parts in memory; the recipe's digest of the weights is not looked at.
-    pub fn build(recipe: Recipe, mut weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
+    pub fn build(mut recipe: Recipe, mut weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
+        if let Some(score) = options.score_threshold {
+            recipe.test.score_threshold = score;
+        }
         let weights_sha256 = weights.sha256();
         let trunk = layout::trunk(&recipe, &mut weights)?;
         let heads = layout::head_weights(&recipe, &mut weights)?;

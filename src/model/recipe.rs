@@ -261,7 +261,7 @@ impl Written {
             Err(_) => return Err(reader.wrong("input.size", "a size such as \"384x288\"", self.input.size)),
         };
         // The pyramid halves five times, and its levels are added after doubling.
-        if size.width % 32 != 0 || size.height % 32 != 0 {
+        if !size.width.is_multiple_of(32) || !size.height.is_multiple_of(32) {
             return Err(reader.wrong("input.size", "both sides multiples of 32", size));
         }
         for (key, values) in [("input.mean", self.input.mean), ("input.std", self.input.std)] {
