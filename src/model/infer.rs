@@ -35,6 +35,8 @@ pub struct Options {
     pub precision: Option<Precision>,
     /// Threads of the dense parts; `None` = one a core.
     pub threads: Option<usize>,
+    /// Instead of the recipe's. A higher one leaves the detections above it as they are and saves the masks of the rest.
+    pub score_threshold: Option<f32>,
     /// Only read to say how long a stage took.
     pub clocks: Arc<dyn Clocks>,
 }
@@ -169,7 +171,10 @@ impl MaskRcnn {
     }
 
     /// From parts in memory; the recipe's digest of the weights is not looked at.
-    pub fn build(recipe: Recipe, mut weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
+    pub fn build(mut recipe: Recipe, mut weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
+        if let Some(score) = options.score_threshold {
+            recipe.test.score_threshold = score;
+        }
         let weights_sha256 = weights.sha256();
         let trunk = layout::trunk(&recipe, &mut weights)?;
         let heads = layout::head_weights(&recipe, &mut weights)?;
@@ -323,8 +328,11 @@ impl MaskRcnn {
         while let Some((program, rois)) = self.box_head.next(done, total) {
             done = rois.end;
             let count = rois.len();
-            self.box_pool
-                .run(&pyramid, &s.proposals[rois], &mut program.input_mut(0)?[..count * values])?;
+            self.box_pool.run(
+                &pyramid,
+                &s.proposals[rois],
+                &mut program.input_mut(0)?[..count * values],
+            )?;
             lap.split(&mut spent.box_pool);
             program.run()?;
             s.logits.extend_from_slice(&program.output(0)?[..count * classes]);
@@ -347,8 +355,11 @@ impl MaskRcnn {
         while let Some((program, rois)) = self.mask_head.next(done, total) {
             done = rois.end;
             let count = rois.len();
-            self.mask_pool
-                .run(&pyramid, &s.boxes[rois.clone()], &mut program.input_mut(0)?[..count * values])?;
+            self.mask_pool.run(
+                &pyramid,
+                &s.boxes[rois.clone()],
+                &mut program.input_mut(0)?[..count * values],
+            )?;
             lap.split(&mut spent.mask_pool);
             program.run()?;
             lap.split(&mut spent.mask_head);

@@ -261,7 +261,7 @@ impl Written {
             Err(_) => return Err(reader.wrong("input.size", "a size such as \"384x288\"", self.input.size)),
         };
         // The pyramid halves five times, and its levels are added after doubling.
-        if size.width % 32 != 0 || size.height % 32 != 0 {
+        if !size.width.is_multiple_of(32) || !size.height.is_multiple_of(32) {
             return Err(reader.wrong("input.size", "both sides multiples of 32", size));
         }
         for (key, values) in [("input.mean", self.input.mean), ("input.std", self.input.std)] {
@@ -317,7 +317,11 @@ impl WrittenNetwork {
         }
         let Some(backbone) = Depth::ALL.into_iter().find(|d| d.as_str() == self.backbone) else {
             let known = Depth::ALL.map(Depth::as_str).join(", ");
-            return Err(reader.wrong("network.backbone", &format!("one of {known}"), format!("{:?}", self.backbone)));
+            return Err(reader.wrong(
+                "network.backbone",
+                &format!("one of {known}"),
+                format!("{:?}", self.backbone),
+            ));
         };
         let stage_planes = self.stage_planes.unwrap_or([64, 128, 256, 512]);
         for planes in stage_planes {
