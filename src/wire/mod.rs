@@ -26,6 +26,15 @@ pub mod v1 {
 /// No message is larger, so that each fits one zenoh batch (65 535 bytes).
 pub const MESSAGE_LIMIT_BYTES: usize = 60_000;
 
+/// Where a daemon listens unless told otherwise, and where clients look for it.
+pub const DEFAULT_ENDPOINT: &str = "tcp/127.0.0.1:7447";
+
+/// The first key chunk unless told otherwise.
+pub const DEFAULT_PREFIX: &str = "maskcast";
+
+/// zenoh lease on both ends: a hung peer is gone after this, not after zenoh's 10 s.
+pub const LEASE: std::time::Duration = std::time::Duration::from_millis(1000);
+
 /// The `FileDescriptorSet` of `maskcast.v1`, as served on the `schema` key and written into recordings.
 pub fn schema() -> &'static [u8] {
     include_bytes!(concat!(env!("OUT_DIR"), "/maskcast.descriptors.bin"))

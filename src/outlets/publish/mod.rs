@@ -16,7 +16,7 @@ mod session;
 
 pub use figures::CameraFigures;
 pub use handle::{HealthState, PublisherHandle};
-pub use session::{DEFAULT_ENDPOINT, PublishError};
+pub use session::PublishError;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! The daemon's zenoh session: its settings, and the claim on a prefix.
 //!
-//! Without a json5 file: peer, no multicast, timestamps on, lease 1000 ms, listening on [`DEFAULT_ENDPOINT`] so that
+//! Without a json5 file: peer, no multicast, timestamps on, lease 1000 ms, deep queues, listening on [`DEFAULT_ENDPOINT`] so that
 //! `maskcast watch` and robots on this host find it without a router. When another process listens there already, a free
 //! port is taken and the session connects to it, so that both stay in one network. A json5 file says everything itself;
 //! `mode`, `connect` and `listen` of the launch file go over it.
@@ -11,16 +11,20 @@ use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
 
 use crate::config;
-use crate::wire::SessionId;
 use crate::wire::keyexpr::{Key, KeyError, KeyPrefix, Pattern};
+use crate::wire::{DEFAULT_ENDPOINT, LEASE, SessionId};
 
-/// Where a daemon listens unless told otherwise, and where clients look for it.
-pub const DEFAULT_ENDPOINT: &str = "tcp/127.0.0.1:7447";
+/// The priorities we publish with.
+const QUEUES: [&str; 3] = [
+    "transport/link/tx/queue/size/real_time",
+    "transport/link/tx/queue/size/interactive_high",
+    "transport/link/tx/queue/size/data",
+];
+
+/// zenoh's maximum.
+const QUEUE_BATCHES: u32 = 16;
 
 const ANY_PORT: &str = "tcp/127.0.0.1:0";
-
-/// A hung peer is gone after this; zenoh's default is 10 s.
-const LEASE: Duration = Duration::from_millis(1000);
 
 /// Why the outlet cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -150,6 +154,11 @@ fn zenoh_config(
         set("scouting/multicast/enabled", "false".to_owned())?;
         set("timestamping/enabled", "true".to_owned())?;
         set("transport/link/tx/lease", LEASE.as_millis().to_string())?;
+        // Each express message takes a batch of its own, and zenoh keeps 2 a priority: two results, both forms, sent back
+        // to back on a busy machine lost the third. Allocated only when needed.
+        for queue in QUEUES {
+            set(queue, QUEUE_BATCHES.to_string())?;
+        }
     }
     if let Some(mode) = &settings.mode {
         set("mode", serde_json::Value::from(mode.as_str()).to_string())?;
