@@ -14,7 +14,7 @@ use crate::evaluate::{Detected, Evaluation, Kind, Truth};
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::ImageSize;
 use crate::instances::{self, Instance, Limits};
-use crate::model::{MaskRcnn, Masks, Options};
+use crate::model::{MaskRcnn, Masks, Options, Recipe};
 use crate::ops::paste_masks::Paster;
 use crate::preprocess::{Normalise, Preprocessor};
 use crate::time::{Clocks, SystemClocks};
@@ -45,8 +45,9 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
         threads: None,
         clocks: clocks.clone(),
     };
+    // Before the network is loaded and compiled: this is where a wrong data set shows.
+    let class_of_engine = match_classes(&Recipe::read(recipe)?.classes, &data.names())?;
     let network = MaskRcnn::load(recipe, &options)?;
-    let class_of_engine = match_classes(&network.classes().names, &data.names())?;
     let category_ids: Vec<i64> = data.categories.iter().map(|c| c.id).collect();
     let mut runner = Runner::new(network, class_of_engine);
     let kinds: &[Kind] = match data.has_masks() {
