@@ -30,7 +30,10 @@ impl Batches {
     /// The next program and the RoIs it takes, when `done` of `total` are done. A batch is full, or the smallest that
     /// holds the rest.
     pub(super) fn next(&mut self, done: usize, total: usize) -> Option<(&mut Program, Range<usize>)> {
-        let index = choose(&self.programs.iter().map(|(size, _)| *size).collect::<Vec<_>>(), total.checked_sub(done)?)?;
+        let index = choose(
+            &self.programs.iter().map(|(size, _)| *size).collect::<Vec<_>>(),
+            total.checked_sub(done)?,
+        )?;
         let (size, program) = self.programs.get_mut(index)?;
         Some((program, done..total.min(done + *size)))
     }
@@ -46,7 +49,11 @@ fn choose(sizes: &[usize], rest: usize) -> Option<usize> {
     match (whole, padded) {
         (Some(whole), Some(padded)) => {
             let in_parts = cost_in_parts(sizes, rest);
-            Some(if sizes[padded] + OVERHEAD <= in_parts { padded } else { whole })
+            Some(if sizes[padded] + OVERHEAD <= in_parts {
+                padded
+            } else {
+                whole
+            })
         }
         (whole, padded) => whole.or(padded),
     }
@@ -84,7 +91,7 @@ mod tests {
     #[test]
     fn batches_cover_the_rois_with_little_padding() {
         let sizes = [32, 16, 8, 4, 1];
-        assert_eq!(plan(&sizes, 0), []);
+        assert!(plan(&sizes, 0).is_empty());
         assert_eq!(plan(&sizes, 1), [1]);
         assert_eq!(plan(&sizes, 3), [4]);
         assert_eq!(plan(&sizes, 7), [8]);

@@ -43,8 +43,14 @@ impl EngineIdentity {
         }
         let test = &recipe.test;
         let fields = BTreeMap::from([
-            ("anchor_ratios", Field::Text(format!("{:?}", recipe.network.anchor_ratios))),
-            ("anchor_sizes_px", Field::Text(format!("{:?}", recipe.network.anchor_sizes_px))),
+            (
+                "anchor_ratios",
+                Field::Text(format!("{:?}", recipe.network.anchor_ratios)),
+            ),
+            (
+                "anchor_sizes_px",
+                Field::Text(format!("{:?}", recipe.network.anchor_sizes_px)),
+            ),
             ("canonical_level", Field::Whole(recipe.network.canonical_level as usize)),
             ("canonical_scale_px", Field::Single(recipe.network.canonical_scale_px)),
             ("detections", Field::Whole(test.detections)),
@@ -101,7 +107,10 @@ mod tests {
         let one = identity(&recipe, &[b"ab", b"c"]);
         let text = &one.canonical_json;
         assert!(text.starts_with("{\"anchor_ratios\":\"[0.5, 1.0, 2.0]\","), "{text}");
-        assert!(text.contains("\"device\":\"a \\\"cpu\\\"\"") && text.contains("\"score_threshold\":0.05,"), "{text}");
+        assert!(
+            text.contains("\"device\":\"a \\\"cpu\\\"\"") && text.contains("\"score_threshold\":0.05,"),
+            "{text}"
+        );
         assert!(text.contains("\"nms_threshold\":0.5,\"post_nms_top_n\":100,"), "{text}");
         let again: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).unwrap();
         assert_eq!(&serde_json::to_string(&again).unwrap(), text);

@@ -323,8 +323,11 @@ impl MaskRcnn {
         while let Some((program, rois)) = self.box_head.next(done, total) {
             done = rois.end;
             let count = rois.len();
-            self.box_pool
-                .run(&pyramid, &s.proposals[rois], &mut program.input_mut(0)?[..count * values])?;
+            self.box_pool.run(
+                &pyramid,
+                &s.proposals[rois],
+                &mut program.input_mut(0)?[..count * values],
+            )?;
             lap.split(&mut spent.box_pool);
             program.run()?;
             s.logits.extend_from_slice(&program.output(0)?[..count * classes]);
@@ -347,8 +350,11 @@ impl MaskRcnn {
         while let Some((program, rois)) = self.mask_head.next(done, total) {
             done = rois.end;
             let count = rois.len();
-            self.mask_pool
-                .run(&pyramid, &s.boxes[rois.clone()], &mut program.input_mut(0)?[..count * values])?;
+            self.mask_pool.run(
+                &pyramid,
+                &s.boxes[rois.clone()],
+                &mut program.input_mut(0)?[..count * values],
+            )?;
             lap.split(&mut spent.mask_pool);
             program.run()?;
             lap.split(&mut spent.mask_head);

@@ -54,7 +54,10 @@ pub(super) fn trunk(recipe: &Recipe, weights: &mut Weights) -> Result<Graph, Mod
         weights.reverse_inputs("backbone.body.conv1.weight"); // the input is always RGB
     }
     let mut g = Graph::new("trunk");
-    let image = g.input(IMAGE, &[1, 3, size.height as usize, size.width as usize].map(Dim::Fixed))?;
+    let image = g.input(
+        IMAGE,
+        &[1, 3, size.height as usize, size.width as usize].map(Dim::Fixed),
+    )?;
     let stages = resnet(&mut g, weights, network, image)?;
     let pyramid = feature_pyramid(&mut g, weights, stages, network.fpn_width)?;
     let levels = rpn_head(&mut g, weights, pyramid, network.fpn_width, network.anchor_ratios.len())?;

@@ -317,7 +317,11 @@ impl WrittenNetwork {
         }
         let Some(backbone) = Depth::ALL.into_iter().find(|d| d.as_str() == self.backbone) else {
             let known = Depth::ALL.map(Depth::as_str).join(", ");
-            return Err(reader.wrong("network.backbone", &format!("one of {known}"), format!("{:?}", self.backbone)));
+            return Err(reader.wrong(
+                "network.backbone",
+                &format!("one of {known}"),
+                format!("{:?}", self.backbone),
+            ));
         };
         let stage_planes = self.stage_planes.unwrap_or([64, 128, 256, 512]);
         for planes in stage_planes {

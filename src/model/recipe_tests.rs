@@ -60,13 +60,19 @@ fn an_example_is_read_as_meant() {
 #[test]
 fn unknown_and_missing_keys_are_refused_with_their_line() {
     let text = refused("fpn_width = 64", "fpn_wdith = 64");
-    assert!(text.starts_with("engines/toy.toml:6:1: unknown field `fpn_wdith`, expected one of"), "{text}");
+    assert!(
+        text.starts_with("engines/toy.toml:6:1: unknown field `fpn_wdith`, expected one of"),
+        "{text}"
+    );
     let text = refused("detections = 100\n", "");
     assert!(text.contains("missing field `detections`"), "{text}");
     let text = refused("fpn_width = 64", "fpn_width = -64");
     assert!(text.starts_with("engines/toy.toml:6:13: "), "{text}");
     let text = refused("channels = \"bgr\"", "channels = \"brg\"");
-    assert!(text.starts_with("engines/toy.toml:15:12: unknown variant `brg`"), "{text}");
+    assert!(
+        text.starts_with("engines/toy.toml:15:12: unknown variant `brg`"),
+        "{text}"
+    );
     let text = refused("[input]", "[input");
     assert!(text.starts_with("engines/toy.toml:13:"), "{text}");
 }
@@ -74,13 +80,18 @@ fn unknown_and_missing_keys_are_refused_with_their_line() {
 #[test]
 fn values_out_of_range_name_key_expected_and_got() {
     let text = refused("\"384x288\"", "\"380x288\"");
-    assert_eq!(text, "engines/toy.toml: input.size is 380x288: expected both sides multiples of 32");
+    assert_eq!(
+        text,
+        "engines/toy.toml: input.size is 380x288: expected both sides multiples of 32"
+    );
     let text = refused("resnet18", "resnet19");
     assert_eq!(
         text,
         "engines/toy.toml: network.backbone is \"resnet19\": expected one of resnet18, resnet34, resnet50, resnet101, resnet152"
     );
-    assert!(refused("nms_threshold = 0.5", "nms_threshold = nan").contains("test.nms_threshold is NaN: expected 0 to 1"));
+    assert!(
+        refused("nms_threshold = 0.5", "nms_threshold = nan").contains("test.nms_threshold is NaN: expected 0 to 1")
+    );
     assert!(refused("\"bf16\"", "\"int8\"").contains("executor.precision is int8"));
     assert!(refused("00ff\"", "00fg\"").contains("weights.sha256"));
     assert!(refused("std = [1, 2, 3]", "std = [1, 0, 3]").contains("input.std is 0"));

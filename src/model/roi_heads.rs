@@ -27,7 +27,10 @@ impl HeadWeights {
     ) -> Result<HeadWeights, ModelError> {
         let k = classes + 1;
         let mut convolution = |i: usize| {
-            let (new, old) = (format!("roi_heads.mask_head.{i}.0"), format!("roi_heads.mask_head.mask_fcn{}", i + 1));
+            let (new, old) = (
+                format!("roi_heads.mask_head.{i}.0"),
+                format!("roi_heads.mask_head.mask_fcn{}", i + 1),
+            );
             let stored = weights.known_name([&new, &old]).to_owned();
             weights.take_layer(&stored, &[width, width, 3, 3], 0)
         };

@@ -32,7 +32,13 @@ pub(super) fn rpn_head(
     for (level, features) in levels.into_iter().enumerate() {
         let name = |layer: &str| format!("rpn.head.{layer}.{level}");
         let one = Window::new(1, 1, 0);
-        let x = g.conv(&name("conv"), features, conv.0.clone(), conv.1.clone(), Window::new(3, 1, 1))?;
+        let x = g.conv(
+            &name("conv"),
+            features,
+            conv.0.clone(),
+            conv.1.clone(),
+            Window::new(3, 1, 1),
+        )?;
         let x = g.relu(&name("relu"), x)?;
         out[level] = RpnLevel {
             objectness: g.conv(&name("cls_logits"), x, logits.0.clone(), logits.1.clone(), one)?,

@@ -58,15 +58,13 @@ pub enum WeightsError {
     #[error("weights {path}: expected F32, F16 or BF16 for tensor {name:?}, got {got}")]
     Type { path: PathBuf, name: String, got: String },
     #[error("weights {path}: {count} tensors belong to no layer, the first is {first:?}")]
-    Extra {
-        path: PathBuf,
-        count: usize,
-        first: String,
-    },
+    Extra { path: PathBuf, count: usize, first: String },
 }
 
 fn hint(nearest: &Option<String>) -> String {
-    nearest.as_ref().map_or_else(String::new, |name| format!(", the nearest name is {name:?}"))
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!(", the nearest name is {name:?}"))
 }
 
 impl Weights {
@@ -92,8 +90,18 @@ impl Weights {
             let data = view.data();
             let values: Vec<f32> = match view.dtype() {
                 Dtype::F32 => data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
-                Dtype::F16 => data.as_chunks().0.iter().map(|&b| f16::from_le_bytes(b).to_f32()).collect(),
-                Dtype::BF16 => data.as_chunks().0.iter().map(|&b| bf16::from_le_bytes(b).to_f32()).collect(),
+                Dtype::F16 => data
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&b| f16::from_le_bytes(b).to_f32())
+                    .collect(),
+                Dtype::BF16 => data
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&b| bf16::from_le_bytes(b).to_f32())
+                    .collect(),
                 other => {
                     return Err(WeightsError::Type {
                         path: path.to_owned(),

@@ -1,5 +1,7 @@
 //! Where results go. An outlet sees frames and instances, never the engine, the model or the source.
 
+pub mod overlay;
+
 use std::sync::Arc;
 
 use crate::frame::Image;

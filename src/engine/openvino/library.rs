@@ -1,5 +1,6 @@
-//! Where the OpenVINO library is. Order: the folder in `MASKCAST_OPENVINO_DIR`, `../openvino` and `openvino` beside the
-//! executable (where `make` and an installation put it), then where the system's packages put it.
+//! Where the OpenVINO library is. Order: the folder in `MASKCAST_OPENVINO_DIR`; `../openvino` (an installation, and where
+//! `make` puts it: target/openvino), `openvino` and `../../openvino` (the same for test programs) from the executable's
+//! folder; then where the system's packages put it.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -69,7 +70,7 @@ pub(super) fn find(named_folder: Option<&Path>, executable: Option<&Path>) -> Re
         });
     }
     let beside = executable.and_then(Path::parent).into_iter();
-    let folders = beside.flat_map(|dir| [dir.join("../openvino"), dir.join("openvino")]);
+    let folders = beside.flat_map(|dir| ["../openvino", "openvino", "../../openvino"].map(|place| dir.join(place)));
     let found = folders.into_iter().find_map(|folder| in_folder(&folder));
     found.or_else(openvino_sys::library::find).ok_or_else(|| {
         EngineError::NotInstalled(format!(

@@ -11,12 +11,14 @@ fn array(shape: &[usize], values: &[f32]) -> Array {
     Array::new(shape.to_vec(), values.to_vec()).unwrap()
 }
 
+/// Without the library: the sentence that says how to install it.
+#[track_caller]
+fn open(precision: Precision, threads: Option<usize>) -> OpenVino {
+    OpenVino::open(Settings { precision, threads }).unwrap_or_else(|e| panic!("{e}"))
+}
+
 fn run(graph: &Graph, precision: Precision, inputs: &[&[f32]]) -> Vec<Vec<f32>> {
-    let mut openvino = OpenVino::open(Settings {
-        precision,
-        threads: Some(2),
-    })
-    .unwrap();
+    let mut openvino = open(precision, Some(2));
     let mut program = openvino.compile(graph, &graph.to_onnx()).unwrap();
     for (index, values) in inputs.iter().enumerate() {
         program.input_mut(index).unwrap().copy_from_slice(values);
@@ -118,11 +120,7 @@ fn a_program_runs_again_in_the_same_memory() {
     let x = g.input("x", &fixed(&[1, 2, 3, 3])).unwrap();
     let y = g.relu("y", x).unwrap();
     g.output("out", y).unwrap();
-    let settings = Settings {
-        precision: Precision::F32,
-        threads: Some(1),
-    };
-    let mut openvino = OpenVino::open(settings).unwrap();
+    let mut openvino = open(Precision::F32, Some(1));
     assert_eq!(openvino.identity().name, "openvino");
     assert!(
         openvino.identity().version.starts_with("20"),
@@ -145,11 +143,7 @@ fn named_dimensions_and_broken_bytes_are_errors() {
     let x = g.input("x", &[Dim::Named("n"), Dim::Fixed(4)]).unwrap();
     let y = g.relu("y", x).unwrap();
     g.output("out", y).unwrap();
-    let settings = Settings {
-        precision: Precision::F32,
-        threads: None,
-    };
-    let mut openvino = OpenVino::open(settings).unwrap();
+    let mut openvino = open(Precision::F32, None);
     assert!(openvino.compile(&g, &g.to_onnx()).is_err());
     let broken = openvino.compile(&g, b"not onnx").map(|_| ()).unwrap_err().to_string();
     assert!(

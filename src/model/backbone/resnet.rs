@@ -82,7 +82,14 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn block(&mut self, block: &Block, name: &str, x: Stage, planes: usize, stride: usize) -> Result<Stage, ModelError> {
+    fn block(
+        &mut self,
+        block: &Block,
+        name: &str,
+        x: Stage,
+        planes: usize,
+        stride: usize,
+    ) -> Result<Stage, ModelError> {
         let (c, out) = (x.channels, planes * block.expansion());
         let step = |k: usize| format!("{name}.conv{k}");
         let norm = |k: usize| format!("{name}.bn{k}");
@@ -134,7 +141,11 @@ impl Builder<'_> {
         let (gamma, beta) = (take("weight")?, take("bias")?);
         let (mean, variance) = (take("running_mean")?, take("running_var")?);
         let mut bias = Vec::with_capacity(out);
-        let statistics = gamma.values.iter().zip(&beta.values).zip(mean.values.iter().zip(&variance.values));
+        let statistics = gamma
+            .values
+            .iter()
+            .zip(&beta.values)
+            .zip(mean.values.iter().zip(&variance.values));
         for (channel, ((&gamma, &beta), (&mean, &variance))) in statistics.enumerate() {
             let (scale, shift) = fold(gamma, beta, mean, variance, self.eps);
             let kernel = inputs * k * k;
@@ -162,6 +173,9 @@ mod tests {
     fn batch_norm_becomes_scale_and_shift() {
         // (x - 3) / sqrt(3.99999 + 0.00001) * 4 + 1 = 2 x - 5
         let (scale, shift) = fold(4.0, 1.0, 3.0, 3.99999, 1e-5);
-        assert!((scale - 2.0).abs() < 1e-6 && (shift + 5.0).abs() < 1e-6, "{scale} {shift}");
+        assert!(
+            (scale - 2.0).abs() < 1e-6 && (shift + 5.0).abs() < 1e-6,
+            "{scale} {shift}"
+        );
     }
 }
