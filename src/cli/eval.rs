@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     pub images: Option<PathBuf>,
     /// What to score of a result file
-    #[arg(long = "type", value_enum, value_name = "TYPE", requires = "results")]
+    #[arg(long = "type", value_enum, value_name = "TYPE", conflicts_with = "engine")]
     pub kind: Option<ResultKind>,
     /// Take the first N images, in order of their id
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

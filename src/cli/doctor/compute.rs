@@ -3,10 +3,10 @@
 use super::report::{Finding, Group, Need, Status};
 use crate::device;
 use crate::device::libraries::{self, Library};
-use crate::engine::openvino;
+use crate::engine;
 
 pub(super) fn probe(findings: &mut Vec<Finding>) {
-    let openvino = openvino::probe()
+    let openvino = engine::openvino::probe()
         .map(|p| {
             let bf16 = if p.native_bf16 {
                 "bf16 and fp32"
