@@ -1,3 +1,5 @@
 //! (room)
+
 pub mod doctor;
 pub mod eval;
+pub mod segment;

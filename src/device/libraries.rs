@@ -1,6 +1,5 @@
 //! NVIDIA's inference libraries: whether they load, and which version they say they are. Nothing is computed with them
 //! here.
-#![expect(unsafe_code, reason = "a shared library is loaded and one function of it is called")]
 
 /// A library to look for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

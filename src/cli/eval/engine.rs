@@ -271,7 +271,7 @@ impl FoundResults {
             let file = beside(path, kind);
             let text = serde_json::to_vec(list)?;
             std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-            tracing::info!("wrote {} results to {}", list.len(), file.display());
+            eprintln!("wrote {} results to {}", list.len(), file.display());
         }
         Ok(())
     }
