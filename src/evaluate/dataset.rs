@@ -18,13 +18,13 @@ use crate::instances::MaskRuns;
 /// Why a data set or result file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    #[error("{}: {source}", path.display())]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{}: not the JSON of {what}: {source}", path.display())]
+    #[error("{}: {why}", path.display())]
+    Read { path: PathBuf, why: std::io::Error },
+    #[error("{}: not the JSON of {what}: {why}", path.display())]
     Json {
         path: PathBuf,
         what: &'static str,
-        source: serde_json::Error,
+        why: serde_json::Error,
     },
     /// `entry` such as `annotation 17` (by id) or `result 3` (by position from 0).
     #[error("{}: {entry}: {detail}", path.display())]
@@ -107,7 +107,7 @@ impl DataSet {
 
     /// `path` is for messages.
     pub fn parse(path: &Path, text: &[u8]) -> Result<DataSet, DataError> {
-        let file: DataSetFile = serde_json::from_slice(text).map_err(|source| blame_entry(path, text, source))?;
+        let file: DataSetFile = serde_json::from_slice(text).map_err(|why| blame_entry(path, text, why))?;
         DataSet::index(path, file)
     }
 
@@ -268,14 +268,14 @@ impl Segmentation {
 }
 
 pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, DataError> {
-    std::fs::read(path).map_err(|source| DataError::Read {
+    std::fs::read(path).map_err(|why| DataError::Read {
         path: path.to_owned(),
-        source,
+        why,
     })
 }
 
 /// The parser knows line and column only: find out which entry it is. Slow, for files that are wrong anyway.
-fn blame_entry(path: &Path, text: &[u8], source: serde_json::Error) -> DataError {
+fn blame_entry(path: &Path, text: &[u8], why: serde_json::Error) -> DataError {
     let parsed: Option<serde_json::Value> = serde_json::from_slice(text).ok();
     let list = |key: &str| parsed.as_ref().and_then(|v| v.get(key)).and_then(|v| v.as_array());
     let found = first_fault::<ImageEntry>(list("images"), "image")
@@ -290,7 +290,7 @@ fn blame_entry(path: &Path, text: &[u8], source: serde_json::Error) -> DataError
         None => DataError::Json {
             path: path.to_owned(),
             what: "a COCO data set",
-            source,
+            why,
         },
     }
 }

@@ -43,7 +43,7 @@ impl Results {
 
     /// `path` is for messages.
     pub fn parse(path: &Path, text: &[u8]) -> Result<Results, DataError> {
-        let entries: Vec<Entry> = serde_json::from_slice(text).map_err(|source| {
+        let entries: Vec<Entry> = serde_json::from_slice(text).map_err(|why| {
             let parsed: Option<serde_json::Value> = serde_json::from_slice(text).ok();
             match first_fault::<Entry>(parsed.as_ref().and_then(|v| v.as_array()), "result") {
                 Some((entry, detail)) => DataError::Entry {
@@ -54,7 +54,7 @@ impl Results {
                 None => DataError::Json {
                     path: path.to_owned(),
                     what: "a COCO result list",
-                    source,
+                    why,
                 },
             }
         })?;
