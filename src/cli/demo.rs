@@ -20,7 +20,7 @@ use crate::outlets::record::RecorderStatuses;
 use crate::pipeline::Service;
 use crate::source::simulated::{CLASS_NAMES, Scene, SceneConfig};
 use crate::time::{Clocks, SystemClocks};
-use crate::wire::v1::Form;
+use crate::wire::Form;
 
 /// Run the whole way on the simulated camera and judge it against the simulator's ground truth
 ///
@@ -126,7 +126,7 @@ fn start_robot(
     camera: &Camera,
     over: Arc<AtomicBool>,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<Robot>>> {
-    let maskcast = Maskcast::connect(ConnectConfig {
+    let maskcast = Maskcast::connect(&ConnectConfig {
         endpoints: service.publisher.listening(),
         prefix: launch.publish.key_prefix.clone(),
         ..Default::default()
@@ -147,7 +147,7 @@ fn start_robot(
                     robot.missed += answer.missed;
                     robot.frames.push(Received {
                         frame_number: answer.result.header.frame_number,
-                        detected: answer.instances().map(|i| detected(i.class_id, i.score, i.mask.as_ref(), &i.bounds)).collect(),
+                        detected: answer.instances().map(|i| Detected::new(i.class_id, i.score, i.bounds, i.mask.as_ref())).collect(),
                     });
                 }
                 Event::NoAnswer(_) => robot.tombstones += 1,
@@ -158,11 +158,6 @@ fn start_robot(
         }
     });
     thread.context("cannot start the robot's thread")
-}
-
-fn detected(class_id: u32, score: f32, mask: Option<&MaskRuns>, bounds: &crate::geometry::LatticeBox) -> Detected {
-    let b = bounds.to_px();
-    Detected::new(class_id, score, &b, mask)
 }
 
 /// Scores what was received; the truth is rendered again from the frame numbers.

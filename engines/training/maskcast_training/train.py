@@ -1,4 +1,4 @@
-"""The training loop: one process a core (or GPU), gradients averaged once a step, a schedule that follows the clock."""
+"""The training loop: one process a core (or GPU), weights averaged every few steps, a schedule that follows the clock."""
 
 import copy
 import math
@@ -115,7 +115,7 @@ class Trainer:
         self.enter_phase()
         saved = evaluated = self.elapsed
         bar = tqdm(total=100.0, disable=self.rank > 0, bar_format="{l_bar}{bar:20}| {elapsed} {postfix}")
-        while self.progress() < 1:
+        while self.progress() < 1 or self.step % o.average_every:
             if self.coarse and self.progress() >= o.fine_from:
                 self.enter_phase()
             lr = self.learning_rate()
@@ -154,32 +154,34 @@ class Trainer:
         total = sum(w * losses[k] for k, w in zip(LOSSES, o.loss_weights))
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
-        self.elapsed = self.average_gradients(time.monotonic() - started)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 10.0)
         if torch.isfinite(norm):
             self.optimizer.step()
         self.step += 1
-        decay = min(o.ema, (1 + self.step) / (20 + self.step))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.ema.parameters()), self.parameters, 1 - decay)
-            pairs = [(a, b) for a, b in zip(self.ema.buffers(), self.model.buffers()) if a.is_floating_point()]
-            torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
+        if self.step % o.average_every == 0:
+            self.meet(time.monotonic() - started)
         return {k: float(losses[k].detach()) for k in LOSSES} | {"norm": float(norm)}, waited
 
-    def average_gradients(self, elapsed):
-        """Averages gradients over the processes; returns rank 0's clock, so that all take the same decisions."""
-        if self.options.procs == 1:
-            return elapsed
-        for p in self.parameters:
-            if p.grad is None:
-                p.grad = torch.zeros_like(p)
-        flat = torch.cat([p.grad.reshape(-1) for p in self.parameters] + [torch.tensor([elapsed if not self.rank else 0.0])])
-        dist.all_reduce(flat)
-        at = 0
-        for p in self.parameters:
-            p.grad.copy_(flat[at : at + p.numel()].view_as(p.grad)).div_(self.options.procs)
-            at += p.numel()
-        return float(flat[-1])
+    @torch.no_grad()
+    def meet(self, elapsed):
+        """Averages the weights over the processes and into the moving average.
+
+        Rank 0's clock travels along and only moves here, so that all processes take the same decisions.
+        """
+        if self.options.procs > 1:
+            clock = torch.tensor([elapsed if self.rank == 0 else 0.0], device=self.device)
+            flat = torch.cat([p.reshape(-1) for p in self.parameters] + [clock])
+            dist.all_reduce(flat)
+            elapsed, at = float(flat[-1]), 0
+            for p in self.parameters:
+                p.copy_(flat[at : at + p.numel()].view_as(p)).div_(self.options.procs)
+                at += p.numel()
+        self.elapsed = elapsed
+        k = self.options.average_every
+        decay = min(self.options.ema, (1 + self.step) / (20 + self.step)) ** k
+        torch._foreach_lerp_(list(self.ema.parameters()), self.parameters, 1 - decay)
+        pairs = [(a, b) for a, b in zip(self.ema.buffers(), self.model.buffers()) if a.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in pairs], [b for _, b in pairs], 1 - decay)
 
     def save(self):
         if self.rank:

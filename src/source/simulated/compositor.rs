@@ -10,7 +10,7 @@ use super::look::{Belt, Light};
 use super::num::{add, sub, unit};
 use super::raster::Raster;
 use super::shade::{Batch, LANES, Stage, Subject};
-use super::shadow::ShadowGrid;
+use super::shadow::{Cell, ShadowGrid};
 
 pub struct Compositor {
     width: usize,
@@ -19,7 +19,7 @@ pub struct Compositor {
     texture: BeltTexture,
     /// Per half-resolution pixel: the belt's sheen there, and its place in the shadow grid.
     sheen: Vec<f32>,
-    cell_at: Vec<[f32; 2]>,
+    cell_at: Vec<Cell>,
     /// Light on the belt, three planes at half resolution.
     half_light: [Vec<f32>; 3],
     half_row: Vec<f32>,
@@ -125,7 +125,6 @@ impl Compositor {
         [r, g, b]
     }
 
-    #[inline(never)]
     fn lay_backdrop(&mut self, y: usize) {
         let width = self.width;
         let [x0, x1] = self.backdrop.belt_span[y].map(|v| v as usize);
@@ -137,7 +136,6 @@ impl Compositor {
         }
     }
 
-    #[inline(never)]
     fn lay_belt(&mut self, y: usize, seen: &[u32], subjects: &[Subject], stage: &Stage) {
         let width = self.width;
         let [x0, x1] = self.backdrop.belt_span[y].map(|v| v as usize);
@@ -157,6 +155,7 @@ impl Compositor {
             widen(near, far, &mut self.half_row, out);
         }
         let at = &self.backdrop.belt_at[y * width + x0..y * width + x1];
+        self.texture.warm(at.iter().step_by(8).map(|at| (at.wrapping_add(self.shift) & 0xFFFF, at >> 16)));
         let [lr, lg, lb] = &self.row_light;
         let light = lr[x0..x1].iter().zip(&lg[x0..x1]).zip(&lb[x0..x1]);
         let [r, g, b] = Self::planes(&mut self.ring, y % self.ring_rows, width);
@@ -168,12 +167,11 @@ impl Compositor {
             }
             let texel = self.texture.at((at & 0xFFFF).wrapping_add(self.shift) & 0xFFFF, at >> 16);
             *r = lr * linear[(texel & 0xFF) as usize];
-            *g = lg * linear[(texel >> 16 & 0xFF) as usize];
-            *b = lb * linear[(texel >> 32 & 0xFF) as usize];
+            *g = lg * linear[(texel >> 32 & 0xFF) as usize];
+            *b = lb * linear[(texel >> 16 & 0xFF) as usize];
         }
     }
 
-    #[inline(never)]
     fn lay_objects(&mut self, y: usize, seen: &[u32], subjects: &[Subject], stage: &Stage) {
         let slot = y % self.ring_rows;
         let mut x = 0;
@@ -202,7 +200,6 @@ impl Compositor {
 }
 
 /// Light of a full-resolution row from its nearer half-resolution row `near` and the one beyond it.
-#[inline(never)]
 fn widen(near: &[f32], far: &[f32], half_row: &mut [f32], out: &mut [f32]) {
     let n = near.len();
     for ((r, a), b) in half_row[1..n + 1].iter_mut().zip(near).zip(far) {

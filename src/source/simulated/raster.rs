@@ -4,6 +4,7 @@
 //! A facet keeps what shading needs to interpolate: barycentric planes and inverse depths of its corners.
 
 use super::camera::Seen;
+use super::num::floor;
 
 /// A projected triangle.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,9 @@ pub struct Coverage {
     pub bounds: [i32; 4],
 }
 
+/// Pixels tested at once.
+const LANES: usize = 8;
+
 /// Points this near an edge's wrong side count as inside, so that neighbours leave no pinholes.
 const EDGE_SLACK: f32 = 1e-4;
 
@@ -98,10 +102,10 @@ impl Raster {
         let y_lo = p[0].y.min(p[1].y).min(p[2].y);
         let y_hi = p[0].y.max(p[1].y).max(p[2].y);
         // Pixel k has its centre at k + 0.5.
-        let x0 = ceil(x_lo - 0.5).max(0);
-        let x1 = (floor(x_hi - 0.5) + 1).min(self.width as i32);
-        let y0 = ceil(y_lo - 0.5).max(0);
-        let y1 = (floor(y_hi - 0.5) + 1).min(self.height as i32);
+        let x0 = -floor((0.5 - x_lo).clamp(-1e6, 0.0));
+        let x1 = floor((x_hi + 0.5).clamp(0.0, self.width as f32));
+        let y0 = -floor((0.5 - y_lo).clamp(-1e6, 0.0));
+        let y1 = floor((y_hi + 0.5).clamp(0.0, self.height as f32));
         if x0 >= x1 || y0 >= y1 {
             return;
         }
@@ -137,22 +141,29 @@ impl Raster {
             let seen = &mut self.seen[span.clone()];
             let covered = &mut self.covered_by[span];
             let before = fresh;
-            for (k, ((depth, seen), covered)) in depths.iter_mut().zip(seen).zip(covered).enumerate() {
-                let x = sx0 + k as i32;
-                let dx = x as f32 + 0.5 - p[0].x;
-                let b1 = w1[0] * dx + r1;
-                let b2 = w2[0] * dx + r2;
-                let inside = (b1 >= -EDGE_SLACK) & (b2 >= -EDGE_SLACK) & (b1 + b2 <= 1.0 + EDGE_SLACK);
-                if inside {
+            let chunks = depths.chunks_mut(LANES).zip(seen.chunks_mut(LANES)).zip(covered.chunks_mut(LANES));
+            for (n, ((depths, seen), covered)) in chunks.enumerate() {
+                let x = sx0 + (n * LANES) as i32;
+                let (mut inside, mut here) = ([false; LANES], [0.0f32; LANES]);
+                for k in 0..LANES {
+                    let dx = (x as f32 + k as f32) + 0.5 - p[0].x;
+                    let b1 = w1[0] * dx + r1;
+                    let b2 = w2[0] * dx + r2;
+                    inside[k] = (b1 >= -EDGE_SLACK) & (b2 >= -EDGE_SLACK) & (b1 + b2 <= 1.0 + EDGE_SLACK);
+                    here[k] = iz[0] + b1 * d1 + b2 * d2;
+                }
+                for (k, ((depth, seen), covered)) in depths.iter_mut().zip(seen).zip(covered).enumerate() {
+                    if !inside[k] {
+                        continue;
+                    }
                     if *covered != object {
                         *covered = object;
                         fresh += 1;
-                        cx0 = cx0.min(x);
-                        cx1 = cx1.max(x);
+                        cx0 = cx0.min(x + k as i32);
+                        cx1 = cx1.max(x + k as i32);
                     }
-                    let d = iz[0] + b1 * d1 + b2 * d2;
-                    if d > *depth {
-                        *depth = d;
+                    if here[k] > *depth {
+                        *depth = here[k];
                         *seen = name;
                     }
                 }
@@ -177,19 +188,6 @@ impl Raster {
             cover.pixels += fresh;
         }
     }
-}
-
-/// The library's floor and ceil are calls on plain x86-64; these are a conversion and a compare.
-#[inline(always)]
-fn floor(x: f32) -> i32 {
-    let k = x as i32;
-    k - i32::from(k as f32 > x)
-}
-
-#[inline(always)]
-fn ceil(x: f32) -> i32 {
-    let k = x as i32;
-    k + i32::from((k as f32) < x)
 }
 
 /// Where in a row a triangle can be: a little too wide on purpose, as every pixel is still tested exactly.
@@ -225,6 +223,7 @@ impl Spans {
                 hi = hi.min(zero + 2.5);
             }
         }
-        (lo as i32, hi as i32)
+        let hi = hi.max(x0 as f32);
+        (floor(lo.min(hi)), floor(hi))
     }
 }

@@ -245,9 +245,7 @@ impl Scene {
             let centre = pose(item, mesh, &self.belt, travel, time, &mut work.posed);
             let posed = &work.posed[first as usize..];
             if shadows {
-                for t in &mesh.triangles {
-                    work.shadows.cast(t.v.map(|k| posed[k as usize].position()));
-                }
+                work.shadows.cast(posed.iter().map(Posed::position), &mesh.triangles);
                 let view = unit(sub(self.camera.at, centre));
                 let materials = paint::materials(item.class, item.paint);
                 work.subjects.push(Subject {

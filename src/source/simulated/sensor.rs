@@ -3,7 +3,7 @@
 //! A row of light is three planes of `width` linear floats, red, green, blue; 1 is white at exposure 1.
 
 use super::look::Sensor;
-use super::num::hash;
+use super::num::{floor, hash};
 
 pub struct Development {
     sensor: Sensor,
@@ -160,7 +160,7 @@ impl Development {
                 let t = l.max(0.0).min(1.0).sqrt();
                 let t = t + k * t * (1.0 - t) * (t - 0.5);
                 let level = t * 255.0 + 0.5 + g * (n0 + n1 * t);
-                *o = level.max(0.0).min(255.0) as i32 as u8;
+                *o = floor(level.max(0.0).min(255.0)) as u8;
             }
         }
         let [r, g, b] = &self.levels;

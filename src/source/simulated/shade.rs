@@ -47,7 +47,6 @@ pub struct Surroundings {
 impl Surroundings {
     /// Light that comes from direction `r`.
     #[inline(always)]
-    #[inline(never)]
     fn mirrored(&self, r: V3) -> V3 {
         let up = smooth(-0.15, 0.75, r[2]);
         let side = (r[0] * self.strips[0] + r[1] * self.strips[1]).abs();
@@ -60,18 +59,18 @@ impl Surroundings {
 }
 
 /// Most pixels shaded at once.
-pub const LANES: usize = 64;
+pub const LANES: usize = 32;
 type Lane = [f32; LANES];
 
 /// A run of pixels of one row that see the same part of the same object, field by field.
 pub struct Batch {
     n: [Lane; 3],
-    z: Lane,
+    p: [Lane; 3],
+    uv: [Lane; 2],
     ao: Lane,
     texel: [Lane; 4],
     lit: Lane,
     reach: Lane,
-    at: Vec<V3>,
     dim: Lane,
     colour: [Lane; 3],
 }
@@ -90,12 +89,12 @@ impl Batch {
         let lane = [0.0; LANES];
         Batch {
             n: [lane; 3],
-            z: lane,
+            p: [lane; 3],
+            uv: [lane; 2],
             ao: lane,
             texel: [lane; 4],
             lit: lane,
             reach: lane,
-            at: vec![[0.0; 3]; LANES],
             dim: lane,
             colour: [lane; 3],
         }
@@ -129,7 +128,6 @@ impl Batch {
         }
     }
 
-    #[inline(never)]
     fn gather(&mut self, stage: &Stage, texture: &Texture, seen: &[u32], x0: usize, y: usize) {
         let y = y as f32 + 0.5;
         for (k, &name) in seen.iter().enumerate() {
@@ -146,21 +144,18 @@ impl Batch {
             let p = blend(&a.p, &b.p, &c.p);
             let n = blend(&a.n, &b.n, &c.n);
             let v = a.v * w[0] + b.v * w[1] + c.v * w[2];
-            let t = texture.sample(n[3], v);
-            self.at[k] = [p[0], p[1], p[2]];
-            self.z[k] = p[2];
             self.ao[k] = p[3];
+            self.uv[0][k] = n[3];
+            self.uv[1][k] = v;
             for c in 0..3 {
+                self.p[c][k] = p[c];
                 self.n[c][k] = n[c];
             }
-            for c in 0..4 {
-                self.texel[c][k] = t[c];
-            }
         }
+        texture.sample(&self.uv[0], &self.uv[1], self.texel.each_mut(), seen.len());
     }
 
     /// Unit normals, key light with its shadows, and light from all round.
-    #[inline(never)]
     fn diffuse(&mut self, stage: &Stage, m: &Material, count: usize, n: usize) {
         let light = &stage.around.light;
         for k in 0..n {
@@ -175,16 +170,14 @@ impl Batch {
             let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
             self.lit[k] = dot(normal, light.towards);
         }
-        for k in 0..count {
-            self.reach[k] = if self.lit[k] > 0.0 { stage.shadows.reaches(self.at[k]) } else { 0.0 };
-        }
+        stage.shadows.reaches(self.p.each_ref(), |k| self.lit[k] > 0.0, &mut self.reach, count);
         for k in 0..n {
             let facing = self.lit[k];
             let lit = if facing > 0.0 { facing * self.reach[k] } else { 0.0 };
             let ao = self.ao[k];
             let t = [self.texel[0][k], self.texel[1][k], self.texel[2][k]];
             let albedo = scale(mix(mix(m.a, m.b, t[0]), m.c, t[1]), t[2]);
-            let ground = smooth(-2.0, 34.0, self.z[k]);
+            let ground = smooth(-2.0, 34.0, self.p[2][k]);
             let dim = ao * lerp(0.5, 1.0, ground);
             let up = 0.5 + 0.5 * self.n[2][k];
             let soft = add(scale(light.sky, up * dim), scale(light.bounce, (1.0 - up) * dim * 0.8));
@@ -198,7 +191,6 @@ impl Batch {
     }
 
     /// What metal and gloss mirror.
-    #[inline(never)]
     fn mirror(&mut self, stage: &Stage, subject: &Subject, m: &Material, n: usize) {
         let metal = m.metal > 0.0;
         for k in 0..n {
@@ -220,7 +212,6 @@ impl Batch {
     }
 
     /// The belt through clear plastic and glass.
-    #[inline(never)]
     fn see_through(&mut self, subject: &Subject, m: &Material, behind: [&[f32]; 3]) {
         let tint = add(scale(m.a, 0.75), [0.25; 3]);
         for k in 0..behind[0].len() {
@@ -235,7 +226,6 @@ impl Batch {
         }
     }
 
-    #[inline(never)]
     fn shine(&mut self, stage: &Stage, subject: &Subject, m: &Material, n: usize) {
         let key = stage.around.light.key;
         let mut shine = [0.0; LANES];

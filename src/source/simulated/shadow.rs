@@ -4,7 +4,8 @@
 //! A point at height z is in shadow where `height` at its own landing place is above z. `lit` is the grid blurred,
 //! for the belt itself (255 no shadow); `open` says how much of the sky a belt cell sees past what stands on it.
 
-use super::num::V3;
+use super::mesh::Triangle;
+use super::num::{V3, floor};
 
 /// World units a cell.
 const CELL: f32 = 3.0;
@@ -22,7 +23,16 @@ pub struct ShadowGrid {
     lit: Vec<u8>,
     open: Vec<u8>,
     scratch: Vec<u8>,
+    /// Vertices of the mesh being cast: landed along the light, and straight down.
+    landed: Vec<([f32; 3], [f32; 3])>,
     soft_cells: usize,
+}
+
+/// A place in the grid: the cell up and left of it, and how far on towards the next ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Cell {
+    index: u32,
+    part: [f32; 2],
 }
 
 /// Contact shadow fades out where the underside is this far above the belt.
@@ -44,6 +54,7 @@ impl ShadowGrid {
             lit: vec![255; n],
             open: vec![255; n],
             scratch: vec![0; n],
+            landed: Vec::new(),
             soft_cells: ((softness / CELL) as usize).clamp(1, 4),
         }
     }
@@ -53,13 +64,15 @@ impl ShadowGrid {
         self.near.fill(0);
     }
 
-    /// Grid coordinates of a point on the belt; cell centres are at whole numbers.
-    #[inline(always)]
-    pub fn cell(&self, x: f32, y: f32) -> [f32; 2] {
-        [
-            ((x - self.origin[0]) / CELL - 0.5).clamp(0.0, (self.nx - 2) as f32),
-            ((y - self.origin[1]) / CELL - 0.5).clamp(0.0, (self.ny - 2) as f32),
-        ]
+    /// Where the point (x, y) of the belt lies in the grid. Cell centres are at whole numbers.
+    pub fn cell(&self, x: f32, y: f32) -> Cell {
+        let x = ((x - self.origin[0]) / CELL - 0.5).clamp(0.0, (self.nx - 2) as f32);
+        let y = ((y - self.origin[1]) / CELL - 0.5).clamp(0.0, (self.ny - 2) as f32);
+        let (xi, yi) = (floor(x), floor(y));
+        Cell {
+            index: (yi as usize * self.nx + xi as usize) as u32,
+            part: [x - xi as f32, y - yi as f32],
+        }
     }
 
     fn landing(&self, p: V3) -> [f32; 3] {
@@ -70,33 +83,36 @@ impl ShadowGrid {
         ]
     }
 
-    /// Let the triangle keep light off what is behind it.
-    pub fn cast(&mut self, p: [V3; 3]) {
-        let q = p.map(|c| self.landing(c));
+    /// Let a mesh keep light off what is behind it. `points` its vertices in the world.
+    pub fn cast(&mut self, points: impl Iterator<Item = V3>, triangles: &[Triangle]) {
+        let mut landed = std::mem::take(&mut self.landed);
+        landed.clear();
+        landed.extend(points.map(|p| {
+            let below = [(p[0] - self.origin[0]) / CELL, (p[1] - self.origin[1]) / CELL, p[2]];
+            (self.landing(p), below)
+        }));
         let (nx, ny) = (self.nx, self.ny);
-        let height = &mut self.height;
-        cells(q, nx, ny, true, |k, z| {
-            if z > height[k] {
-                height[k] = z;
-            }
-        });
-        let down = p.map(|c| {
-            [
-                (c[0] - self.origin[0]) / CELL,
-                (c[1] - self.origin[1]) / CELL,
-                c[2],
-            ]
-        });
-        if p[0][2].min(p[1][2]).min(p[2][2]) < CONTACT_HEIGHT {
-            let near = &mut self.near;
-            cells(down, nx, ny, false, |k, z| {
-                let w = (1.0 - z / CONTACT_HEIGHT).clamp(0.0, 1.0);
-                let w = (w * 255.0) as u8;
-                if w > near[k] {
-                    near[k] = w;
+        for t in triangles {
+            let corners = t.v.map(|k| landed[k as usize]);
+            let height = &mut self.height;
+            cells(corners.map(|c| c.0), nx, ny, true, |k, z| {
+                if z > height[k] {
+                    height[k] = z;
                 }
             });
+            let below = corners.map(|c| c.1);
+            if below[0][2].min(below[1][2]).min(below[2][2]) < CONTACT_HEIGHT {
+                let near = &mut self.near;
+                cells(below, nx, ny, false, |k, z| {
+                    let w = (1.0 - z / CONTACT_HEIGHT).clamp(0.0, 1.0);
+                    let w = floor(w * 255.0) as u8;
+                    if w > near[k] {
+                        near[k] = w;
+                    }
+                });
+            }
         }
+        self.landed = landed;
     }
 
     /// Turn what was cast into the two blurred masks.
@@ -114,28 +130,41 @@ impl ShadowGrid {
         }
     }
 
-    /// How much key light reaches a point of an object, 0..=1.
+    /// How much key light reaches `N` points of an object, each 0..=1; only those `wanted` are looked up.
     #[inline(always)]
-    pub fn reaches(&self, p: V3) -> f32 {
-        let q = self.landing(p);
-        let x = (q[0] - 0.5).clamp(0.0, (self.nx - 2) as f32);
-        let y = (q[1] - 0.5).clamp(0.0, (self.ny - 2) as f32);
-        let (xi, yi) = (x as usize, y as usize);
-        let (fx, fy) = (x - xi as f32, y - yi as f32);
-        let k = yi * self.nx + xi;
-        let z = p[2] + BIAS;
-        let free = |k: usize| if self.height[k] > z { 0.0f32 } else { 1.0 };
-        let top = free(k) * (1.0 - fx) + free(k + 1) * fx;
-        let low = free(k + self.nx) * (1.0 - fx) + free(k + self.nx + 1) * fx;
-        top * (1.0 - fy) + low * fy
+    pub fn reaches<const N: usize>(&self, p: [&[f32; N]; 3], wanted: impl Fn(usize) -> bool, out: &mut [f32; N], count: usize) {
+        let (mut place, mut part) = ([0u32; N], [[0.0f32; N]; 2]);
+        for k in 0..N {
+            let q = self.landing([p[0][k], p[1][k], p[2][k]]);
+            let x = (q[0] - 0.5).clamp(0.0, (self.nx - 2) as f32);
+            let y = (q[1] - 0.5).clamp(0.0, (self.ny - 2) as f32);
+            let (xi, yi) = (floor(x), floor(y));
+            part[0][k] = x - xi as f32;
+            part[1][k] = y - yi as f32;
+            place[k] = (yi * self.nx as i32 + xi) as u32;
+        }
+        for k in 0..count.min(N) {
+            if !wanted(k) {
+                out[k] = 0.0;
+                continue;
+            }
+            let (fx, fy) = (part[0][k], part[1][k]);
+            let at = place[k] as usize;
+            let z = p[2][k] + BIAS;
+            let upper = &self.height[at..at + 2];
+            let lower = &self.height[at + self.nx..at + self.nx + 2];
+            let free = |h: f32| if h > z { 0.0f32 } else { 1.0 };
+            let top = free(upper[0]) * (1.0 - fx) + free(upper[1]) * fx;
+            let low = free(lower[0]) * (1.0 - fx) + free(lower[1]) * fx;
+            out[k] = top * (1.0 - fy) + low * fy;
+        }
     }
 
     /// How much key light and how much sky reach the belt at grid coordinates `at`, each 0..=1.
     #[inline(always)]
-    pub fn sample(&self, at: [f32; 2]) -> [f32; 2] {
-        let (xi, yi) = (at[0] as usize, at[1] as usize);
-        let (fx, fy) = (at[0] - xi as f32, at[1] - yi as f32);
-        let k = yi * self.nx + xi;
+    pub fn sample(&self, at: Cell) -> [f32; 2] {
+        let [fx, fy] = at.part;
+        let k = at.index as usize;
         [&self.lit, &self.open].map(|mask| {
             let (upper, lower) = (&mask[k..k + 2], &mask[k + self.nx..k + self.nx + 2]);
             let top = f32::from(upper[0]) * (1.0 - fx) + f32::from(upper[1]) * fx;
@@ -157,12 +186,14 @@ fn cells(q: [[f32; 3]; 3], nx: usize, ny: usize, facing: bool, mut visit: impl F
     // First cell whose centre is not before the triangle; one past the last that is not after it.
     let lo = |k: usize| {
         let v = (q[0][k].min(q[1][k]).min(q[2][k]) - 0.5).max(0.0);
-        let n = v as usize;
-        n + usize::from((n as f32) < v)
+        -floor(-v)
     };
-    let hi = |k: usize| (q[0][k].max(q[1][k]).max(q[2][k]) + 0.5).max(0.0) as usize;
-    let (x0, x1) = (lo(0), hi(0).min(nx));
-    let (y0, y1) = (lo(1), hi(1).min(ny));
+    let hi = |k: usize, n: usize| floor((q[0][k].max(q[1][k]).max(q[2][k]) + 0.5).clamp(0.0, n as f32));
+    let (x0, x1) = (lo(0), hi(0, nx));
+    let (y0, y1) = (lo(1), hi(1, ny));
+    if x0 >= x1 || y0 >= y1 {
+        return;
+    }
     let k = 1.0 / area;
     for y in y0..y1 {
         let dy = y as f32 + 0.5 - q[0][1];
@@ -172,7 +203,7 @@ fn cells(q: [[f32; 3]; 3], nx: usize, ny: usize, facing: bool, mut visit: impl F
             let b2 = (ux * dy - uy * dx) * k;
             if b1 >= -1e-4 && b2 >= -1e-4 && b1 + b2 <= 1.0001 {
                 visit(
-                    y * nx + x,
+                    y as usize * nx + x as usize,
                     q[0][2] + b1 * (q[1][2] - q[0][2]) + b2 * (q[2][2] - q[0][2]),
                 );
             }

@@ -34,27 +34,29 @@ impl TruthInstance {
 pub fn instances(drawn: &[Drawn], raster: &Raster) -> Vec<TruthInstance> {
     let scale = raster.width as f32 / 640.0;
     let fewest = (FEWEST_PIXELS_640 * scale * scale).max(4.0);
-    let mut out = Vec::new();
+    let (mut out, mut whole) = (Vec::new(), Vec::new());
     for (number, object) in drawn.iter().enumerate() {
         if object.cover.pixels == 0 {
             continue;
         }
-        let mine = |x: usize, y: usize| {
-            let name = raster.seen[y * raster.width + x];
-            name != 0 && raster.facets[name as usize - 1].object as usize == number
-        };
         let [bx0, by0, bx1, by1] = object.cover.bounds.map(|v| v as usize);
+        let across = bx1 - bx0;
+        whole.clear();
         let (mut x0, mut y0, mut x1, mut y1, mut count) = (usize::MAX, usize::MAX, 0, 0, 0u32);
         for y in by0..by1 {
-            for x in bx0..bx1 {
-                if mine(x, y) {
-                    x0 = x0.min(x);
-                    y0 = y0.min(y);
-                    x1 = x1.max(x + 1);
-                    y1 = y + 1;
-                    count += 1;
-                }
-            }
+            let seen = &raster.seen[y * raster.width + bx0..y * raster.width + bx1];
+            whole.extend(seen.iter().map(|&name| {
+                u8::from(name != 0 && raster.facets[name as usize - 1].object as usize == number)
+            }));
+            let row = &whole[(y - by0) * across..];
+            let (Some(first), Some(last)) = (row.iter().position(|&m| m == 1), row.iter().rposition(|&m| m == 1)) else {
+                continue;
+            };
+            count += row.iter().map(|&m| u32::from(m)).sum::<u32>();
+            x0 = x0.min(first);
+            x1 = x1.max(last + 1);
+            y0 = y0.min(y - by0);
+            y1 = y - by0 + 1;
         }
         let visible = count as f32 / object.cover.pixels as f32 * object.inside;
         if (count as f32) < fewest || visible < LEAST_VISIBLE {
@@ -62,14 +64,14 @@ pub fn instances(drawn: &[Drawn], raster: &Raster) -> Vec<TruthInstance> {
         }
         let (width, height) = (x1 - x0, y1 - y0);
         let mut mask = Vec::with_capacity(width * height);
-        for y in y0..y1 {
-            mask.extend((x0..x1).map(|x| u8::from(mine(x, y))));
+        for row in whole.chunks_exact(across).take(y1).skip(y0) {
+            mask.extend_from_slice(&row[x0..x1]);
         }
         out.push(TruthInstance {
             object_id: object.id,
             class_id: object.class as u32,
-            x: x0 as u32,
-            y: y0 as u32,
+            x: (bx0 + x0) as u32,
+            y: (by0 + y0) as u32,
             width: width as u32,
             height: height as u32,
             mask,
