@@ -30,6 +30,7 @@ use rayon::prelude::*;
 pub use region::{Region, RegionError};
 pub use summary::{ClassSummary, Summary};
 
+use crate::geometry::LatticeBox;
 use crate::instances::{Instance, MaskRuns};
 
 /// What is compared.
@@ -201,20 +202,22 @@ impl Truth {
 }
 
 impl Detected {
-    /// What the pipeline or the wire gave, as it is.
-    pub fn from_instance(instance: &Instance) -> Detected {
-        let b = instance.bounds.to_px();
+    /// What the wire gave, as it is.
+    pub fn new(class_id: u32, score: f32, bounds: LatticeBox, mask: Option<&MaskRuns>) -> Detected {
+        let b = bounds.to_px();
         let (x, y) = (f64::from(b.x0), f64::from(b.y0));
         Detected {
-            class_id: instance.class_id,
-            score: f64::from(instance.score),
+            class_id,
+            score: f64::from(score),
             bounds: Xywh::new(x, y, f64::from(b.x1) - x, f64::from(b.y1) - y),
             area_px: None,
-            mask: instance
-                .mask
-                .as_ref()
-                .and_then(|m| m.runs.as_ref())
-                .map(Region::from_runs),
+            mask: mask.map(Region::from_runs),
         }
+    }
+
+    /// What the pipeline gave, as it is.
+    pub fn from_instance(instance: &Instance) -> Detected {
+        let runs = instance.mask.as_ref().and_then(|m| m.runs.as_ref());
+        Detected::new(instance.class_id, instance.score, instance.bounds, runs)
     }
 }

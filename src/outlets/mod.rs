@@ -2,6 +2,7 @@
 
 pub mod overlay;
 pub mod publish; // zenoh
+pub mod record; // annotated video
 
 use std::sync::Arc;
 

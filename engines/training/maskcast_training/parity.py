@@ -18,10 +18,10 @@ def main():
     weights, image, out = map(Path, sys.argv[1:4])
     model, facts, classes = restore(weights)
     out.mkdir(parents=True, exist_ok=True)
-    target = out / f"image{image.suffix}"
-    if image.resolve() != target.resolve():
-        shutil.copy(image, target)
-    pixels = cv2.cvtColor(cv2.imread(str(image)), cv2.COLOR_BGR2RGB)
+    target = out / "image.png"  # as decoded here: JPEG decoders differ by a bit
+    pixels = cv2.imread(str(image))
+    cv2.imwrite(str(target), pixels)
+    pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
     boxes, scores, labels, masks = detect(model, facts, pixels)
     golden = {
         "weights": weights.name,

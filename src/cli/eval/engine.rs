@@ -43,6 +43,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     let options = Options {
         precision: None,
         threads: None,
+        score_threshold: None,
         clocks: clocks.clone(),
     };
     // Before the network is loaded and compiled: this is where a wrong data set shows.

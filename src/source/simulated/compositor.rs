@@ -162,7 +162,7 @@ impl Compositor {
         let out = r[x0..x1].iter_mut().zip(&mut g[x0..x1]).zip(&mut b[x0..x1]);
         let linear = &self.linear;
         for (((((r, g), b), ((lr, lg), lb)), &at), &name) in out.zip(light).zip(at).zip(&seen[x0..x1]) {
-            if name != 0 && !subjects[stage.facets[name as usize - 1].object as usize].clear {
+            if name != 0 && !subjects[stage.owners[name as usize - 1].object as usize].clear {
                 continue;
             }
             let texel = self.texture.at((at & 0xFFFF).wrapping_add(self.shift) & 0xFFFF, at >> 16);
@@ -181,19 +181,17 @@ impl Compositor {
                 continue;
             }
             // A run that sees one part of one object.
-            let first = &stage.facets[seen[x] as usize - 1];
-            let (object, part) = (first.object, first.part);
+            let owner = stage.owners[seen[x] as usize - 1];
             let mut end = x + 1;
             while end < seen.len() && end - x < LANES && seen[end] != 0 {
-                let facet = &stage.facets[seen[end] as usize - 1];
-                if facet.object != object || facet.part != part {
+                if stage.owners[seen[end] as usize - 1] != owner {
                     break;
                 }
                 end += 1;
             }
             let rows = Self::planes(&mut self.ring, slot, self.width).map(|row| &mut row[x..end]);
-            let subject = &subjects[object as usize];
-            self.batch.shade(stage, subject, &seen[x..end], x, y, rows);
+            let subject = &subjects[owner.object as usize];
+            self.batch.shade(stage, subject, owner.part, &seen[x..end], [x, y], rows);
             x = end;
         }
     }

@@ -86,6 +86,7 @@ pub fn share_inside(mesh: &Mesh, seen: &[Option<Seen>], raster: &mut Raster, w: 
     raster.inverse_depth.fill(0.0);
     raster.seen.fill(0);
     raster.facets.clear();
+    raster.owners.clear();
     raster.forget_cover();
     let mut cover = Coverage::default();
     for t in &mesh.triangles {

@@ -16,6 +16,11 @@ pub struct Facet {
     pub inverse_depth: [f32; 3],
     /// Corners, as indices into the frame's vertices.
     pub v: [u32; 3],
+}
+
+/// Whose triangle it is. Kept apart from `Facet`, which is too big to visit for this alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
     pub object: u16,
     pub part: u8,
 }
@@ -46,6 +51,8 @@ pub struct Raster {
     /// Last object that covered the pixel, seen or not: counts an object's own silhouette.
     covered_by: Vec<u16>,
     pub facets: Vec<Facet>,
+    /// One for each facet.
+    pub owners: Vec<Owner>,
 }
 
 /// Pixels an object covers: all of its silhouette in the frame, hidden or not, and the box they lie in.
@@ -71,6 +78,7 @@ impl Raster {
             seen: vec![0; width * height],
             covered_by: vec![u16::MAX; width * height],
             facets: Vec::new(),
+            owners: Vec::new(),
         }
     }
 
@@ -80,6 +88,7 @@ impl Raster {
         self.seen.fill(0);
         self.covered_by.fill(u16::MAX);
         self.facets.clear();
+        self.owners.clear();
     }
 
     /// Start counting silhouettes afresh.
@@ -119,9 +128,8 @@ impl Raster {
             w2,
             inverse_depth: iz,
             v,
-            object,
-            part,
         });
+        self.owners.push(Owner { object, part });
         let name = self.facets.len() as u32;
         let (d1, d2) = (iz[1] - iz[0], iz[2] - iz[0]);
         let spans = Spans::new(p[0].x, w1, w2);

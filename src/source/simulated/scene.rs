@@ -163,6 +163,7 @@ impl Scene {
         let stage = Stage {
             posed: &work.posed,
             facets: &work.raster.facets,
+            owners: &work.raster.owners,
             textures: &self.textures,
             around: &self.around,
             shadows: &work.shadows,

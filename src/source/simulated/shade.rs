@@ -2,7 +2,7 @@
 
 use super::look::{Light, Material};
 use super::num::{V3, add, dot, lerp, mix, scale, smooth, times};
-use super::raster::Facet;
+use super::raster::{Facet, Owner};
 use super::shadow::ShadowGrid;
 use super::texture::Texture;
 
@@ -59,7 +59,7 @@ impl Surroundings {
 }
 
 /// Most pixels shaded at once.
-pub const LANES: usize = 32;
+pub const LANES: usize = 16;
 type Lane = [f32; LANES];
 
 /// A run of pixels of one row that see the same part of the same object, field by field.
@@ -79,6 +79,7 @@ pub struct Batch {
 pub struct Stage<'a> {
     pub posed: &'a [Posed],
     pub facets: &'a [Facet],
+    pub owners: &'a [Owner],
     pub textures: &'a [Texture],
     pub around: &'a Surroundings,
     pub shadows: &'a ShadowGrid,
@@ -100,35 +101,34 @@ impl Batch {
         }
     }
 
-    /// Shade the pixels x0.. of row `y`, one for each name in `seen` (at most `LANES`), over what `rows` holds.
+    /// Shade the pixels from `at` on along the row, one for each name in `seen` (at most `LANES`), over what `rows`
+    /// holds.
     pub fn shade(
         &mut self,
         stage: &Stage,
         subject: &Subject,
+        part: u8,
         seen: &[u32],
-        x0: usize,
-        y: usize,
+        at: [usize; 2],
         rows: [&mut [f32]; 3],
     ) {
-        let part = stage.facets[seen[0] as usize - 1].part as usize;
-        let material = &subject.materials[part];
-        // Whole vectors: what is left over from before in the last lanes does no harm.
-        let n = seen.len().next_multiple_of(8).min(LANES);
-        self.gather(stage, &stage.textures[material.texture], seen, x0, y);
-        self.diffuse(stage, material, seen.len(), n);
+        let material = &subject.materials[part as usize];
+        // All lanes are always computed, as whole vectors: what is left over in the last ones does no harm.
+        self.gather(stage, &stage.textures[material.texture], seen, at);
+        self.diffuse(stage, material, seen.len());
         if material.metal > 0.0 || material.specular > 0.45 {
-            self.mirror(stage, subject, material, n);
+            self.mirror(stage, subject, material);
         }
         if material.clear > 0.0 {
             self.see_through(subject, material, [&*rows[0], &*rows[1], &*rows[2]]);
         }
-        self.shine(stage, subject, material, n);
+        self.shine(stage, subject, material);
         for (row, colour) in rows.into_iter().zip(&self.colour) {
             row.copy_from_slice(&colour[..row.len()]);
         }
     }
 
-    fn gather(&mut self, stage: &Stage, texture: &Texture, seen: &[u32], x0: usize, y: usize) {
+    fn gather(&mut self, stage: &Stage, texture: &Texture, seen: &[u32], [x0, y]: [usize; 2]) {
         let y = y as f32 + 0.5;
         for (k, &name) in seen.iter().enumerate() {
             let facet = &stage.facets[name as usize - 1];
@@ -156,9 +156,9 @@ impl Batch {
     }
 
     /// Unit normals, key light with its shadows, and light from all round.
-    fn diffuse(&mut self, stage: &Stage, m: &Material, count: usize, n: usize) {
+    fn diffuse(&mut self, stage: &Stage, m: &Material, count: usize) {
         let light = &stage.around.light;
-        for k in 0..n {
+        for k in 0..LANES {
             let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
             let length = dot(normal, normal);
             let inverse = 1.0 / length.sqrt();
@@ -171,7 +171,7 @@ impl Batch {
             self.lit[k] = dot(normal, light.towards);
         }
         stage.shadows.reaches(self.p.each_ref(), |k| self.lit[k] > 0.0, &mut self.reach, count);
-        for k in 0..n {
+        for k in 0..LANES {
             let facing = self.lit[k];
             let lit = if facing > 0.0 { facing * self.reach[k] } else { 0.0 };
             let ao = self.ao[k];
@@ -191,9 +191,9 @@ impl Batch {
     }
 
     /// What metal and gloss mirror.
-    fn mirror(&mut self, stage: &Stage, subject: &Subject, m: &Material, n: usize) {
+    fn mirror(&mut self, stage: &Stage, subject: &Subject, m: &Material) {
         let metal = m.metal > 0.0;
-        for k in 0..n {
+        for k in 0..LANES {
             let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
             let mut colour = [self.colour[0][k], self.colour[1][k], self.colour[2][k]];
             let graze = graze(normal, subject.view);
@@ -226,19 +226,19 @@ impl Batch {
         }
     }
 
-    fn shine(&mut self, stage: &Stage, subject: &Subject, m: &Material, n: usize) {
+    fn shine(&mut self, stage: &Stage, subject: &Subject, m: &Material) {
         let key = stage.around.light.key;
         let mut shine = [0.0; LANES];
-        for k in 0..n {
+        for k in 0..LANES {
             let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
             shine[k] = dot(normal, subject.half).max(0.0);
         }
         for _ in 0..m.gloss {
-            for s in &mut shine[..n] {
+            for s in &mut shine {
                 *s *= *s;
             }
         }
-        for k in 0..n {
+        for k in 0..LANES {
             let s = shine[k] * m.specular * self.texel[3][k] * self.lit[k].min(0.25) * 4.0;
             for c in 0..3 {
                 self.colour[c][k] += key[c] * s;

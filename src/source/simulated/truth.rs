@@ -46,7 +46,7 @@ pub fn instances(drawn: &[Drawn], raster: &Raster) -> Vec<TruthInstance> {
         for y in by0..by1 {
             let seen = &raster.seen[y * raster.width + bx0..y * raster.width + bx1];
             whole.extend(seen.iter().map(|&name| {
-                u8::from(name != 0 && raster.facets[name as usize - 1].object as usize == number)
+                u8::from(name != 0 && raster.owners[name as usize - 1].object as usize == number)
             }));
             let row = &whole[(y - by0) * across..];
             let (Some(first), Some(last)) = (row.iter().position(|&m| m == 1), row.iter().rposition(|&m| m == 1)) else {
