@@ -1,6 +1,7 @@
 //! Where results go. An outlet sees frames and instances, never the engine, the model or the source.
 
 pub mod overlay;
+pub mod record;
 
 use std::sync::Arc;
 
