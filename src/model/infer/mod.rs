@@ -386,4 +386,4 @@ fn pyramid<'a>(trunk: &'a Program, grids: &[ImageSize; LEVELS]) -> Result<Vec<Py
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,6 @@
 //! The network and the picture of `tests/oracle/mask_rcnn_golden.py`, from the same seeds, and what torchvision answers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::ImageSize;
 use crate::model::recipe::Recipe;
-use crate::model::weights::Weights;
+use crate::model::weights::{Weights, hex};
 
 const SALT: &str = "7";
 const PLANES: [usize; 4] = [24, 32, 40, 48];
@@ -187,8 +187,8 @@ fn shapes() -> Vec<(String, Vec<usize>)> {
     out
 }
 
-/// The weights, each tensor as `change` leaves it.
-pub(super) fn weights(change: impl Fn(&str, &mut Vec<f32>)) -> Weights {
+/// The weights, each tensor as `change` leaves it, as a file.
+fn weights_file(change: impl Fn(&str, &mut Vec<f32>)) -> Vec<u8> {
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = shapes()
         .into_iter()
         .map(|(name, shape)| {
@@ -201,15 +201,28 @@ pub(super) fn weights(change: impl Fn(&str, &mut Vec<f32>)) -> Weights {
     let views = tensors
         .iter()
         .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
-    let file = safetensors::serialize(views, None).unwrap();
-    Weights::from_safetensors(&file, Path::new("golden.safetensors")).unwrap()
+    safetensors::serialize(views, None).unwrap()
+}
+
+pub(super) fn weights(change: impl Fn(&str, &mut Vec<f32>)) -> Weights {
+    Weights::from_safetensors(&weights_file(change), Path::new("golden.safetensors")).unwrap()
+}
+
+/// Writes the engine into `dir` as files, and says where its recipe is.
+pub(crate) fn write_engine(dir: &Path) -> PathBuf {
+    let file = weights_file(|_, _| {});
+    let digest = Weights::from_safetensors(&file, dir).unwrap().sha256();
+    let path = dir.join("golden.toml");
+    std::fs::write(&path, RECIPE.replace(&"0".repeat(64), &hex(&digest))).unwrap();
+    std::fs::write(dir.join("golden.safetensors"), file).unwrap();
+    path
 }
 
 pub(super) fn recipe() -> Recipe {
     Recipe::parse(RECIPE, Path::new("golden.toml")).unwrap()
 }
 
-pub(super) fn picture() -> Image {
+pub(crate) fn picture() -> Image {
     let (width, height) = (240, 180);
     let blocks: Vec<u8> = noise("picture")
         .take(18 * 20 * 3)

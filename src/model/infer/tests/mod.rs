@@ -1,6 +1,6 @@
 //! The whole network against torchvision. OpenVINO must be installed; the error says how.
 
-mod golden;
+pub(crate) mod golden;
 mod trained;
 
 use std::sync::Arc;
@@ -191,6 +191,27 @@ fn weights_of_another_network_are_refused_before_anything_runs() {
         text.contains("\"rpn.head.conv.0.0.bias\": expected finite numbers, got NaN at position 3"),
         "{text}"
     );
+}
+
+#[test]
+fn an_engine_is_loaded_from_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = golden::write_engine(dir.path());
+    let load = || MaskRcnn::load(&path, &options(Precision::F32)).map(|net| net.identity().clone());
+    let in_memory = network(recipe(), weights(|_, _| {}), Precision::F32);
+    assert_eq!(&load().unwrap_or_else(|e| panic!("{e}")), in_memory.identity());
+    let file = dir.path().join("golden.safetensors");
+    let mut bytes = std::fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let text = load().unwrap_err().to_string();
+    assert!(
+        text.contains("golden.safetensors: expected the file with SHA-256 "),
+        "{text}"
+    );
+    std::fs::remove_file(&file).unwrap();
+    let text = load().unwrap_err().to_string();
+    assert!(text.contains("golden.safetensors: No such file"), "{text}");
 }
 
 #[test]
