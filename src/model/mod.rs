@@ -16,3 +16,7 @@ pub use identity::EngineIdentity;
 pub use infer::{Inference, MaskRcnn, Masks, ModelError, Options, Spent};
 pub use recipe::{Channels, Depth, Input, Network, Origin, Recipe, RecipeError, TestSettings};
 pub use weights::{Weights, WeightsError};
+
+/// A small engine made from seeds, for tests of other rooms.
+#[cfg(test)]
+pub(crate) use infer::tests::golden;

@@ -3,7 +3,8 @@
     python tests/oracle/mask_rcnn_golden.py      # writes tests/data/mask_rcnn_golden.json
 
 Made with torch 2.15.0 (CPU) and torchvision 0.29.2. Nothing trained and nothing large is stored: every tensor is
-splitmix64 noise seeded by its name, scaled by what its name ends in (`SCALES` here and in infer_tests.rs).
+splitmix64 noise seeded by its name, scaled by what its name ends in (`SCALES` here and in
+src/model/infer/tests/golden.rs).
 """
 
 import json

@@ -25,8 +25,8 @@ use crate::time::Clocks;
 
 /// RoIs the box head takes at once: the usual number of proposals.
 const BOX_BATCH: usize = 100;
-/// Batches of the mask head, descending.
-const MASK_BATCHES: [usize; 5] = [32, 16, 8, 4, 1];
+/// Batches of the mask head, descending: above 16 a RoI costs no less.
+const MASK_BATCHES: [usize; 5] = [16, 8, 4, 2, 1];
 
 /// How to load an engine.
 #[derive(Debug, Clone)]
@@ -386,5 +386,4 @@ fn pyramid<'a>(trunk: &'a Program, grids: &[ImageSize; LEVELS]) -> Result<Vec<Py
 }
 
 #[cfg(test)]
-#[path = "infer_tests.rs"]
-mod tests;
+pub(super) mod tests;
