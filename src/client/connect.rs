@@ -15,7 +15,7 @@ use crate::instances::ClassMap;
 use crate::names::{CameraId, CameraIdError};
 use crate::time::{Clocks, SystemClocks};
 use crate::wire::keyexpr::{CameraKey, Cameras, Key, KeyError, KeyPrefix, Pattern};
-use crate::wire::{DEFAULT_ENDPOINT, DEFAULT_PREFIX, Form, LEASE, v1};
+use crate::wire::{DEFAULT_ENDPOINT, DEFAULT_PREFIX, Form, LEASE, v1, without_source_lines};
 
 /// Where the daemon is.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +80,7 @@ pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(zenoh::Error) -> Cl
     let what = what.into();
     move |why| ClientError::Zenoh {
         what,
-        why: why.to_string(),
+        why: without_source_lines(&why),
     }
 }
 
@@ -99,7 +99,7 @@ impl Maskcast {
             .wait()
             .map_err(|why| ClientError::Connect {
                 endpoints: config.endpoints.clone(),
-                why: why.to_string(),
+                why: without_source_lines(&why),
             })?;
         Ok(Maskcast {
             session,
@@ -173,7 +173,7 @@ impl Maskcast {
         let payload = self.get_bytes(key, parameters, timeout)?;
         M::decode(&payload[..]).map_err(|why| ClientError::Malformed {
             key: text,
-            why: why.to_string(),
+            why: without_source_lines(&why),
         })
     }
 
@@ -234,14 +234,14 @@ fn zenoh_config(connect: &ConnectConfig) -> Result<zenoh::Config, ClientError> {
     let mut config = match &connect.config {
         Some(file) => zenoh::Config::from_file(file).map_err(|why| ClientError::ConfigFile {
             file: file.clone(),
-            why: why.to_string(),
+            why: without_source_lines(&why),
         })?,
         None => zenoh::Config::default(),
     };
     let mut set = |key: &'static str, value: String| {
         config.insert_json5(key, &value).map_err(|why| ClientError::Setting {
             key,
-            why: format!("{value}: {why}"),
+            why: format!("{value}: {}", without_source_lines(&why)),
         })
     };
     if connect.config.is_none() {

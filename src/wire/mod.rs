@@ -13,6 +13,7 @@ mod named;
 mod session_id;
 
 pub use attachment::Attachment;
+pub use convert::without_source_lines;
 pub use form::{Form, FormError};
 pub use named::{ENCODING_PREFIX, Named, SCHEMA_ENCODING};
 pub use session_id::{SessionId, SessionIdError};

@@ -112,7 +112,7 @@ impl Channel {
         let put = self.publisher.put(payload).attachment(attachment.encode()).wait();
         if let Err(why) = put {
             let before = self.failures.fetch_add(1, Ordering::Relaxed);
-            if before % 100 == 0 {
+            if before.is_multiple_of(100) {
                 tracing::warn!(key = %self.publisher.key_expr(), failures = before + 1, %why, "put failed");
             }
         }

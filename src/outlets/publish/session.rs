@@ -12,7 +12,7 @@ use zenoh::handlers::FifoChannel;
 
 use crate::config;
 use crate::wire::keyexpr::{Key, KeyError, KeyPrefix, Pattern};
-use crate::wire::{DEFAULT_ENDPOINT, LEASE, SessionId};
+use crate::wire::{DEFAULT_ENDPOINT, LEASE, SessionId, without_source_lines};
 
 /// The priorities we publish with.
 const QUEUES: [&str; 3] = [
@@ -60,7 +60,7 @@ pub(super) fn failed(what: impl Into<String>) -> impl FnOnce(zenoh::Error) -> Pu
     let what = what.into();
     move |why| PublishError::Zenoh {
         what,
-        why: why.to_string(),
+        why: without_source_lines(&why),
     }
 }
 
@@ -102,7 +102,7 @@ fn open_with(settings: &config::Zenoh, listen: &[String], connect: &[String]) ->
     let session = zenoh::open(config).wait().map_err(|why| PublishError::Open {
         listen,
         connect: connect.to_vec(),
-        why: why.to_string(),
+        why: without_source_lines(&why),
     })?;
     Ok(Opened { session, listening })
 }
@@ -137,7 +137,7 @@ fn zenoh_config(
     let mut config = match &settings.config {
         Some(file) => zenoh::Config::from_file(file).map_err(|why| PublishError::ConfigFile {
             file: file.clone(),
-            why: why.to_string(),
+            why: without_source_lines(&why),
         })?,
         None => zenoh::Config::default(),
     };
@@ -145,7 +145,7 @@ fn zenoh_config(
         config.insert_json5(key, &value).map_err(|why| PublishError::Setting {
             key,
             value,
-            why: why.to_string(),
+            why: without_source_lines(&why),
         })
     };
     let list = |endpoints: &[String]| serde_json::Value::from(endpoints).to_string();
@@ -154,8 +154,8 @@ fn zenoh_config(
         set("scouting/multicast/enabled", "false".to_owned())?;
         set("timestamping/enabled", "true".to_owned())?;
         set("transport/link/tx/lease", LEASE.as_millis().to_string())?;
-        // Each express message takes a batch of its own, and zenoh keeps 2 a priority: two results, both forms, sent back
-        // to back on a busy machine lost the third. Allocated only when needed.
+        // Each express message takes a batch of its own, and zenoh's default is 2 a priority: on a busy machine a tombstone
+        // right behind an answer was lost in 9 of 18 runs of 2.5 s, with 16 in none. Allocated only when needed.
         for queue in QUEUES {
             set(queue, QUEUE_BATCHES.to_string())?;
         }

@@ -135,7 +135,7 @@ fn a_late_joiner_finds_names_and_the_daemon() {
     let maskcast = daemon.connect();
     let front = camera("front");
     assert_eq!(maskcast.labels(&front, PATIENCE).unwrap(), classes());
-    assert_eq!(maskcast.cameras(PATIENCE).unwrap(), [front.clone()]);
+    assert_eq!(maskcast.cameras(PATIENCE).unwrap(), std::slice::from_ref(&front));
     until("the size learnt from the frame", || {
         let info = maskcast.info(PATIENCE).unwrap();
         (info.cameras[0].width_px, info.cameras[0].height_px) == (640, 480)

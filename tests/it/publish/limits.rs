@@ -46,10 +46,18 @@ fn a_hundred_large_noisy_masks_stay_below_the_limit() {
 fn a_burst_of_results_is_not_lost() {
     let mut daemon = start(&settings(&fresh_prefix())).unwrap();
     let maskcast = daemon.connect();
-    let open = |form| maskcast.camera("front").form(form).max_age(PATIENCE).history(64).open().unwrap();
+    let open = |form| {
+        maskcast
+            .camera("front")
+            .form(form)
+            .max_age(PATIENCE)
+            .history(64)
+            .open()
+            .unwrap()
+    };
     let mut receivers = [open(maskcast::wire::Form::Rle), open(maskcast::wire::Form::Boxes)];
     daemon.await_demand(|d| d.masks);
-    for _ in 0..7 {
+    for _ in 0..7u8 {
         daemon.answer(vec![triangle(1, 0.9, 10, 20, 200)]);
     }
     for receiver in &mut receivers {

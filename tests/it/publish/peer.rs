@@ -40,8 +40,8 @@ fn an_independent_subscriber_agrees() {
                 .map(|i| triangle(i % 3, 0.9 - i as f32 / 50.0, 37 * i, 11 * i, 20 + 7 * i))
                 .collect(),
         );
-        if n % 5 == 0 {
-            daemon.tombstone(if n % 2 == 0 {
+        if n.is_multiple_of(5) {
+            daemon.tombstone(if n.is_multiple_of(2) {
                 TombstoneReason::Overloaded
             } else {
                 TombstoneReason::SourceStalled
