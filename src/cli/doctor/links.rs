@@ -23,9 +23,9 @@ pub(super) fn probe(findings: &mut Vec<Finding>) {
         need: Need::MainJob,
         found: match exchanged {
             Ok(endpoint) => format!("arrived through {endpoint}"),
-            Err(why) => why,
+            Err(why) => format!("{why}; zenoh is built in: a firewall or a missing loopback is in the way"),
         },
-        gives: "publishing to robots; zenoh is built in, so a firewall or a missing loopback is in the way",
+        gives: "publishing to robots",
         install: Some("sudo ip link set lo up".to_owned()),
     });
     let listens = TcpStream::connect_timeout(&DAEMON, Duration::from_millis(300)).is_ok();

@@ -22,6 +22,9 @@ use crate::time::{Clocks, SystemClocks};
 /// Pictures that are decoded ahead of the network.
 const AHEAD: usize = 4;
 
+/// Bad images that are named as they come; all of them are in the JSON and in the count.
+const FAULTS_SHOWN: usize = 10;
+
 /// An image that is absent, damaged or of another size than the data set says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Failed {
@@ -92,7 +95,9 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
                     evaluation.add_image(truths, detections)?;
                 }
                 Err(bad) => {
-                    bar.suspend(|| tracing::error!("{}: {}", bad.file, bad.why));
+                    if failed.len() < FAULTS_SHOWN {
+                        bar.suspend(|| eprintln!("{}: {}", bad.file, bad.why));
+                    }
                     failed.push(bad);
                 }
             }
