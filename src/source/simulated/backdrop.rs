@@ -31,14 +31,30 @@ struct Rails {
 }
 
 impl Backdrop {
-    pub fn new(camera: &Camera, belt: &Belt, light: &Light, seed: u64, noise: &Noise, width: usize, height: usize) -> Self {
+    pub fn new(
+        camera: &Camera,
+        belt: &Belt,
+        light: &Light,
+        seed: u64,
+        noise: &Noise,
+        width: usize,
+        height: usize,
+    ) -> Self {
         let mut dice = Dice::new(seed, 0xBACD);
         let bare = dice.chance(0.5);
         let rails = Rails {
             wide: dice.range(14.0, 46.0),
             high: dice.range(2.0, 15.0),
-            colour: if bare { scale([0.5, 0.51, 0.53], dice.range(0.6, 1.2)) } else { mix(any_colour(&mut dice), [dice.range(0.05, 0.5); 3], 0.45) },
-            stripe: if dice.chance(0.3) { Some(any_colour(&mut dice)) } else { None },
+            colour: if bare {
+                scale([0.5, 0.51, 0.53], dice.range(0.6, 1.2))
+            } else {
+                mix(any_colour(&mut dice), [dice.range(0.05, 0.5); 3], 0.45)
+            },
+            stripe: if dice.chance(0.3) {
+                Some(any_colour(&mut dice))
+            } else {
+                None
+            },
             posts: dice.range(60.0, 160.0),
         };
         let frame = Frame::new(belt);
@@ -83,7 +99,11 @@ impl Backdrop {
                     out.set_still(k, floor.shade(&frame, belt, camera.on_plane(cx, cy, FLOOR), light));
                 }
             }
-            out.belt_span[y] = if first < last { [first as u32, last as u32] } else { [0, 0] };
+            out.belt_span[y] = if first < last {
+                [first as u32, last as u32]
+            } else {
+                [0, 0]
+            };
             // Rails leave one run of belt per row; a stray pixel inside it takes its neighbour's place on the belt.
             for x in first..last {
                 let k = y * width + x;
@@ -171,7 +191,8 @@ impl Frame {
         }
         let post = (along / rails.posts).rem_euclid(1.0) * rails.posts;
         if n[2] > 0.5 {
-            let d = ((post - 8.0) * (post - 8.0) + (from_edge - 0.5) * (from_edge - 0.5) * rails.wide * rails.wide).sqrt();
+            let d =
+                ((post - 8.0) * (post - 8.0) + (from_edge - 0.5) * (from_edge - 0.5) * rails.wide * rails.wide).sqrt();
             if d < 4.0 {
                 c = scale(c, 0.45 + 0.15 * d / 4.0);
             }
@@ -182,7 +203,10 @@ impl Frame {
         let h = unit(add(light.towards, v));
         let diffuse = dot(n, light.towards).max(0.0);
         let edge = 1.0 + 0.25 * smooth(0.12, 0.0, from_edge.min(1.0 - from_edge).max(0.0));
-        let mut e = add(scale(light.sky, (0.5 + 0.5 * n[2]) * edge), scale(light.key, diffuse * edge));
+        let mut e = add(
+            scale(light.sky, (0.5 + 0.5 * n[2]) * edge),
+            scale(light.key, diffuse * edge),
+        );
         // Sides fade into the dark under the belt.
         let deep = smooth(rails.high + 2.0, FLOOR, p[2]);
         e = scale(e, 1.0 - 0.75 * deep);
@@ -237,7 +261,11 @@ impl<'a> Floor<'a> {
             noise,
             colour: mix([grey; 3], scale(tint, 0.5), dice.range(0.0, 0.5)),
             tile: if dice.chance(0.4) { dice.range(60.0, 200.0) } else { 0.0 },
-            line: if dice.chance(0.5) { [0.6, 0.45, 0.03] } else { [0.6, 0.6, 0.58] },
+            line: if dice.chance(0.5) {
+                [0.6, 0.45, 0.03]
+            } else {
+                [0.6, 0.6, 0.58]
+            },
             line_at: if dice.chance(0.5) { dice.range(60.0, 200.0) } else { 1e6 },
             grain: dice.range(0.2, 0.8),
             things,

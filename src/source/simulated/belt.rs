@@ -57,9 +57,9 @@ impl BeltTexture {
         let spread = |texel: u32| (u64::from(texel) | u64::from(texel) << 24) & LOW_BYTES;
         let (a, b) = (spread(rows[x0]), spread(rows[x1]));
         let (c, d) = (spread(rows[LENGTH + x0]), spread(rows[LENGTH + x1]));
-        let top = (a * (steps - fx) + b * fx) / steps & LOW_BYTES;
-        let low = (c * (steps - fx) + d * fx) / steps & LOW_BYTES;
-        (top * (steps - fy) + low * fy) / steps & LOW_BYTES
+        let top = ((a * (steps - fx) + b * fx) / steps) & LOW_BYTES;
+        let low = ((c * (steps - fx) + d * fx) / steps) & LOW_BYTES;
+        ((top * (steps - fy) + low * fy) / steps) & LOW_BYTES
     }
 }
 
@@ -193,7 +193,12 @@ fn decal(belt: &Belt, dice: &mut Dice, noise: &Noise, ground: &mut [V3]) {
         Flat::Tape => [0.45 * tone, 0.34 * tone, 0.2 * tone],
         Flat::Sticker => any_colour(dice),
         Flat::Stain => {
-            let stuff = dice.pick(&[[0.10, 0.06, 0.03], [0.5, 0.5, 0.47], [0.2, 0.08, 0.04], [0.3, 0.25, 0.12]]);
+            let stuff = dice.pick(&[
+                [0.10, 0.06, 0.03],
+                [0.5, 0.5, 0.47],
+                [0.2, 0.08, 0.04],
+                [0.3, 0.25, 0.12],
+            ]);
             scale(stuff, tone)
         }
         Flat::Wet => scale(belt.colour, 0.7),

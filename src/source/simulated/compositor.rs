@@ -155,7 +155,11 @@ impl Compositor {
             widen(near, far, &mut self.half_row, out);
         }
         let at = &self.backdrop.belt_at[y * width + x0..y * width + x1];
-        self.texture.warm(at.iter().step_by(8).map(|at| (at.wrapping_add(self.shift) & 0xFFFF, at >> 16)));
+        self.texture.warm(
+            at.iter()
+                .step_by(8)
+                .map(|at| (at.wrapping_add(self.shift) & 0xFFFF, at >> 16)),
+        );
         let [lr, lg, lb] = &self.row_light;
         let light = lr[x0..x1].iter().zip(&lg[x0..x1]).zip(&lb[x0..x1]);
         let [r, g, b] = Self::planes(&mut self.ring, y % self.ring_rows, width);
@@ -165,7 +169,9 @@ impl Compositor {
             if name != 0 && !subjects[stage.owners[name as usize - 1].object as usize].clear {
                 continue;
             }
-            let texel = self.texture.at((at & 0xFFFF).wrapping_add(self.shift) & 0xFFFF, at >> 16);
+            let texel = self
+                .texture
+                .at((at & 0xFFFF).wrapping_add(self.shift) & 0xFFFF, at >> 16);
             *r = lr * linear[(texel & 0xFF) as usize];
             *g = lg * linear[(texel >> 32 & 0xFF) as usize];
             *b = lb * linear[(texel >> 16 & 0xFF) as usize];
@@ -191,7 +197,8 @@ impl Compositor {
             }
             let rows = Self::planes(&mut self.ring, slot, self.width).map(|row| &mut row[x..end]);
             let subject = &subjects[owner.object as usize];
-            self.batch.shade(stage, subject, owner.part, &seen[x..end], [x, y], rows);
+            self.batch
+                .shade(stage, subject, owner.part, &seen[x..end], [x, y], rows);
             x = end;
         }
     }

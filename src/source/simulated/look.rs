@@ -58,7 +58,11 @@ pub struct Belt {
 /// A saturated or muted colour of any hue.
 pub fn any_colour(dice: &mut Dice) -> V3 {
     let hue = dice.range(0.0, 6.0);
-    let saturation = if dice.chance(0.25) { dice.range(0.0, 0.25) } else { dice.range(0.35, 0.95) };
+    let saturation = if dice.chance(0.25) {
+        dice.range(0.0, 0.25)
+    } else {
+        dice.range(0.35, 0.95)
+    };
     let value = dice.range(0.12, 0.9);
     let value = value * value * 0.9 + 0.03;
     hsv(hue, saturation, value)
@@ -142,7 +146,12 @@ impl Belt {
                 [0.5, 0.49, 0.45],
                 [0.12, 0.14, 0.15],
             ]),
-            BeltKind::Ribs => dice.pick(&[[0.05, 0.05, 0.052], [0.07, 0.17, 0.1], [0.2, 0.2, 0.2], [0.3, 0.22, 0.14]]),
+            BeltKind::Ribs => dice.pick(&[
+                [0.05, 0.05, 0.052],
+                [0.07, 0.17, 0.1],
+                [0.2, 0.2, 0.2],
+                [0.3, 0.22, 0.14],
+            ]),
             BeltKind::Mesh => dice.pick(&[[0.34, 0.34, 0.34], [0.22, 0.2, 0.17]]),
             BeltKind::Felt => dice.pick(&[[0.25, 0.25, 0.24], [0.1, 0.13, 0.11], [0.42, 0.38, 0.3]]),
         };

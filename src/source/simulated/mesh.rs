@@ -172,10 +172,7 @@ impl Mesh {
                     p[1] + across[1] * c * r[0] + side[1] * s * r[1],
                     p[2] + across[2] * c * r[0] + side[2] * s * r[1],
                 ];
-                let uv = [
-                    i as f32 / sides as f32,
-                    k as f32 / path.len() as f32 * 0.2 + 0.02,
-                ];
+                let uv = [i as f32 / sides as f32, k as f32 / path.len() as f32 * 0.2 + 0.02];
                 self.push(q, n, uv, 1.0);
             }
             rows.push(first);

@@ -24,6 +24,8 @@ mod shade;
 mod shadow;
 mod shapes;
 pub mod synth;
+#[cfg(test)]
+mod tests;
 mod texture;
 mod truth;
 
@@ -73,13 +75,19 @@ impl fmt::Display for SceneError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             SceneError::Size { width, height } => {
-                write!(f, "simulated camera: size {width}x{height}, each side must be 64..=4096")
+                write!(
+                    f,
+                    "simulated camera: size {width}x{height}, each side must be 64..=4096"
+                )
             }
             SceneError::Objects { objects } => {
                 write!(f, "simulated camera: {objects} objects in view, must be 0..=64")
             }
             SceneError::Fps { fps } => {
-                write!(f, "simulated camera: {fps} frames a second, must be above 0 and at most 240")
+                write!(
+                    f,
+                    "simulated camera: {fps} frames a second, must be above 0 and at most 240"
+                )
             }
         }
     }
@@ -97,9 +105,7 @@ impl SceneConfig {
             });
         }
         if self.objects > 64 {
-            return Err(SceneError::Objects {
-                objects: self.objects,
-            });
+            return Err(SceneError::Objects { objects: self.objects });
         }
         if !(self.fps > 0.0 && self.fps <= 240.0) {
             return Err(SceneError::Fps { fps: self.fps });

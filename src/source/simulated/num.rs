@@ -78,11 +78,7 @@ pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
 
 #[inline(always)]
 pub fn mix(a: V3, b: V3, t: f32) -> V3 {
-    [
-        lerp(a[0], b[0], t),
-        lerp(a[1], b[1], t),
-        lerp(a[2], b[2], t),
-    ]
+    [lerp(a[0], b[0], t), lerp(a[1], b[1], t), lerp(a[2], b[2], t)]
 }
 
 /// 0 below `lo`, 1 above `hi`, smooth between.

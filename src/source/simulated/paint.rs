@@ -70,9 +70,17 @@ pub fn materials(class: usize, seed: u64) -> [Material; 3] {
     let dice = &mut Dice::new(seed, 0xC010);
     let variant = dice.below(VARIANTS);
     let own = class * VARIANTS + variant;
-    let a = if dice.chance(0.3) { material_colour(dice) } else { any_colour(dice) };
+    let a = if dice.chance(0.3) {
+        material_colour(dice)
+    } else {
+        any_colour(dice)
+    };
     let b = contrasting(dice, a);
-    let c = if dice.chance(0.5) { [0.75, 0.74, 0.71] } else { contrasting(dice, b) };
+    let c = if dice.chance(0.5) {
+        [0.75, 0.74, 0.71]
+    } else {
+        contrasting(dice, b)
+    };
     let body = Material {
         texture: own,
         a,
@@ -120,10 +128,20 @@ pub fn materials(class: usize, seed: u64) -> [Material; 3] {
                 clear,
                 ..bare
             };
-            let band = Material { a: c, b, c: a, specular: 0.15, ..body };
+            let band = Material {
+                a: c,
+                b,
+                c: a,
+                specular: 0.15,
+                ..body
+            };
             let label = if dice.chance(0.8) { band } else { glass };
             let cap_colour = contrasting(dice, a);
-            let cap = Material { a: cap_colour, b: scale(cap_colour, 0.7), ..bare };
+            let cap = Material {
+                a: cap_colour,
+                b: scale(cap_colour, 0.7),
+                ..bare
+            };
             [glass, label, if dice.chance(0.2) { steel } else { cap }]
         }
         CAN => {
@@ -143,21 +161,42 @@ pub fn materials(class: usize, seed: u64) -> [Material; 3] {
                 metal: if dice.chance(0.1) { 0.7 } else { 0.0 },
                 ..outside
             };
-            let inner = if dice.chance(0.5) { [0.68, 0.67, 0.63] } else { scale(a, 0.9) };
-            let inside = Material { a: inner, b: scale(inner, 0.8), metal: 0.0, ..bare };
+            let inner = if dice.chance(0.5) {
+                [0.68, 0.67, 0.63]
+            } else {
+                scale(a, 0.9)
+            };
+            let inside = Material {
+                a: inner,
+                b: scale(inner, 0.8),
+                metal: 0.0,
+                ..bare
+            };
             [outside, inside, inside]
         }
         BALL => {
-            let skin = Material { specular: dice.range(0.05, 0.8), ..body };
+            let skin = Material {
+                specular: dice.range(0.05, 0.8),
+                ..body
+            };
             [skin, skin, skin]
         }
         BOLT => {
             let head = if dice.chance(0.75) {
                 Material { texture: own, ..steel }
             } else {
-                Material { texture: own, b: scale(a, 0.6), specular: 0.5, metal: 0.3, ..bare }
+                Material {
+                    texture: own,
+                    b: scale(a, 0.6),
+                    specular: 0.5,
+                    metal: 0.3,
+                    ..bare
+                }
             };
-            let thread = Material { a: scale(head.a, 0.9), ..head };
+            let thread = Material {
+                a: scale(head.a, 0.9),
+                ..head
+            };
             [head, thread, head]
         }
         BAG => {
@@ -170,8 +209,17 @@ pub fn materials(class: usize, seed: u64) -> [Material; 3] {
             [foil, foil, foil]
         }
         CONE => {
-            let foot = if dice.chance(0.5) { [0.03, 0.03, 0.032] } else { scale(a, 0.85) };
-            let plate = Material { a: foot, b: scale(foot, 0.7), specular: 0.1, ..bare };
+            let foot = if dice.chance(0.5) {
+                [0.03, 0.03, 0.032]
+            } else {
+                scale(a, 0.85)
+            };
+            let plate = Material {
+                a: foot,
+                b: scale(foot, 0.7),
+                specular: 0.1,
+                ..bare
+            };
             [body, plate, plate]
         }
         _ => [body, bare, steel],

@@ -140,7 +140,11 @@ impl Raster {
             let dy = y as f32 + 0.5 - p[0].y;
             let row = y as usize * self.width;
             let (r1, r2) = (w1[1] * dy, w2[1] * dy);
-            let (sx0, sx1) = if x1 - x0 > 3 { spans.row(r1, r2, x0, x1) } else { (x0, x1) };
+            let (sx0, sx1) = if x1 - x0 > 3 {
+                spans.row(r1, r2, x0, x1)
+            } else {
+                (x0, x1)
+            };
             if sx0 >= sx1 {
                 continue;
             }
@@ -149,7 +153,10 @@ impl Raster {
             let seen = &mut self.seen[span.clone()];
             let covered = &mut self.covered_by[span];
             let before = fresh;
-            let chunks = depths.chunks_mut(LANES).zip(seen.chunks_mut(LANES)).zip(covered.chunks_mut(LANES));
+            let chunks = depths
+                .chunks_mut(LANES)
+                .zip(seen.chunks_mut(LANES))
+                .zip(covered.chunks_mut(LANES));
             for (n, ((depths, seen), covered)) in chunks.enumerate() {
                 let x = sx0 + (n * LANES) as i32;
                 let (mut inside, mut here) = ([false; LANES], [0.0f32; LANES]);
@@ -186,12 +193,7 @@ impl Raster {
             if cover.pixels == 0 {
                 *b = [cx0, cy0, cx1 + 1, cy1 + 1];
             } else {
-                *b = [
-                    b[0].min(cx0),
-                    b[1].min(cy0),
-                    b[2].max(cx1 + 1),
-                    b[3].max(cy1 + 1),
-                ];
+                *b = [b[0].min(cx0), b[1].min(cy0), b[2].max(cx1 + 1), b[3].max(cy1 + 1)];
             }
             cover.pixels += fresh;
         }
@@ -223,11 +225,11 @@ impl Spans {
         let s = 2.0 * EDGE_SLACK;
         let at_origin = [r1 + s, r2 + s, 1.0 - r1 - r2 + s];
         let (mut lo, mut hi) = (x0 as f32, x1 as f32);
-        for k in 0..3 {
-            let zero = self.x - 0.5 - at_origin[k] * self.inverse[k];
-            if self.slope[k] > 1e-6 {
+        for ((slope, inverse), at_origin) in self.slope.iter().zip(self.inverse).zip(at_origin) {
+            let zero = self.x - 0.5 - at_origin * inverse;
+            if *slope > 1e-6 {
                 lo = lo.max(zero - 1.5);
-            } else if self.slope[k] < -1e-6 {
+            } else if *slope < -1e-6 {
                 hi = hi.min(zero + 2.5);
             }
         }

@@ -147,6 +147,8 @@ impl Development {
     }
 
     /// Tone and noise.
+    // `max` and `min`, unlike `clamp`, turn a NaN into black.
+    #[allow(clippy::manual_clamp)]
     fn print(&mut self, y: usize, frame: u64, rgb: &mut [u8]) {
         let start = (hash(self.seed ^ hash(frame ^ (y as u64) << 40)) as usize) % GRAIN;
         let (n0, n1) = (self.noise[0], self.noise[1] - self.noise[0]);

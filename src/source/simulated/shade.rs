@@ -1,5 +1,8 @@
 //! Colour of a pixel of an object: texture, key light with shadow, sky and bounce, highlight, reflection.
 
+// Lanes are walked side by side through several arrays: an index says that best.
+#![allow(clippy::needless_range_loop)]
+
 use super::look::{Light, Material};
 use super::num::{V3, add, dot, lerp, mix, scale, smooth, times};
 use super::raster::{Facet, Owner};
@@ -170,7 +173,9 @@ impl Batch {
             let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
             self.lit[k] = dot(normal, light.towards);
         }
-        stage.shadows.reaches(self.p.each_ref(), |k| self.lit[k] > 0.0, &mut self.reach, count);
+        stage
+            .shadows
+            .reaches(self.p.each_ref(), |k| self.lit[k] > 0.0, &mut self.reach, count);
         for k in 0..LANES {
             let facing = self.lit[k];
             let lit = if facing > 0.0 { facing * self.reach[k] } else { 0.0 };
@@ -197,7 +202,10 @@ impl Batch {
             let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
             let mut colour = [self.colour[0][k], self.colour[1][k], self.colour[2][k]];
             let graze = graze(normal, subject.view);
-            let r = add(scale(normal, 2.0 * dot(normal, subject.view)), scale(subject.view, -1.0));
+            let r = add(
+                scale(normal, 2.0 * dot(normal, subject.view)),
+                scale(subject.view, -1.0),
+            );
             let mirrored = scale(stage.around.mirrored(r), self.dim[k]);
             if metal {
                 let t = [self.texel[0][k], self.texel[1][k], self.texel[2][k]];

@@ -92,6 +92,7 @@ impl ShadowGrid {
             (self.landing(p), below)
         }));
         let (nx, ny) = (self.nx, self.ny);
+        let triangles = if self.may_darken(&landed) { triangles } else { &[] };
         for t in triangles {
             let corners = t.v.map(|k| landed[k as usize]);
             let height = &mut self.height;
@@ -115,6 +116,18 @@ impl ShadowGrid {
         self.landed = landed;
     }
 
+    /// False if none of a mesh with these corners lands in the grid.
+    fn may_darken(&self, landed: &[([f32; 3], [f32; 3])]) -> bool {
+        let (mut lo, mut hi) = ([f32::MAX; 2], [f32::MIN; 2]);
+        for p in landed.iter().flat_map(|(along, below)| [along, below]) {
+            for k in 0..2 {
+                lo[k] = lo[k].min(p[k]);
+                hi[k] = hi[k].max(p[k]);
+            }
+        }
+        hi[0] >= 0.0 && hi[1] >= 0.0 && lo[0] <= self.nx as f32 && lo[1] <= self.ny as f32
+    }
+
     /// Turn what was cast into the two blurred masks.
     pub fn settle(&mut self) {
         for (lit, h) in self.lit.iter_mut().zip(&self.height) {
@@ -132,7 +145,13 @@ impl ShadowGrid {
 
     /// How much key light reaches `N` points of an object, each 0..=1; only those `wanted` are looked up.
     #[inline(always)]
-    pub fn reaches<const N: usize>(&self, p: [&[f32; N]; 3], wanted: impl Fn(usize) -> bool, out: &mut [f32; N], count: usize) {
+    pub fn reaches<const N: usize>(
+        &self,
+        p: [&[f32; N]; 3],
+        wanted: impl Fn(usize) -> bool,
+        out: &mut [f32; N],
+        count: usize,
+    ) {
         let (mut place, mut part) = ([0u32; N], [[0.0f32; N]; 2]);
         for k in 0..N {
             let q = self.landing([p[0][k], p[1][k], p[2][k]]);

@@ -66,7 +66,9 @@ impl fmt::Display for SynthError {
             SynthError::Scene { seed, source } => write!(f, "seed {seed}: {source}"),
             SynthError::Io { path, source } => write!(f, "{}: {source}", path.display()),
             SynthError::Encode { path, source } => write!(f, "{}: cannot encode the image: {source}", path.display()),
-            SynthError::Json { path, source } => write!(f, "{}: cannot write the annotations: {source}", path.display()),
+            SynthError::Json { path, source } => {
+                write!(f, "{}: cannot write the annotations: {source}", path.display())
+            }
             SynthError::Worker { message } => write!(f, "data set writer: {message}"),
         }
     }
@@ -224,10 +226,7 @@ fn collect(options: &SynthOptions, parts: Vec<(u64, Vec<Annotation>)>) -> Coco {
     let categories = CLASS_NAMES
         .iter()
         .enumerate()
-        .map(|(k, name)| Category {
-            id: k as u32 + 1,
-            name,
-        })
+        .map(|(k, name)| Category { id: k as u32 + 1, name })
         .collect();
     Coco {
         info: Info {
@@ -295,8 +294,12 @@ fn encode(frame: &RenderedFrame, format: ImageFormat) -> Result<Vec<u8>, image::
     let mut out = Vec::new();
     let colour = image::ExtendedColorType::Rgb8;
     match format {
-        ImageFormat::Jpeg => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY)
-            .write_image(&frame.rgb, frame.width, frame.height, colour)?,
+        ImageFormat::Jpeg => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY).write_image(
+            &frame.rgb,
+            frame.width,
+            frame.height,
+            colour,
+        )?,
         ImageFormat::Png => {
             image::codecs::png::PngEncoder::new(&mut out).write_image(&frame.rgb, frame.width, frame.height, colour)?
         }
@@ -306,7 +309,10 @@ fn encode(frame: &RenderedFrame, format: ImageFormat) -> Result<Vec<u8>, image::
 
 /// Write beside the file and then take its name, so that no half-written file ever bears it.
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SynthError> {
-    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|n| n.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let beside = path.with_file_name(format!(".{name}.part"));
     let fail = |p: &Path, source| SynthError::Io {
         path: p.to_path_buf(),
@@ -314,4 +320,82 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), SynthError> {
     };
     fs::write(&beside, bytes).map_err(|e| fail(&beside, e))?;
     fs::rename(&beside, path).map_err(|e| fail(path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(name: &str, threads: usize) -> SynthOptions {
+        let out_dir = std::env::temp_dir().join(format!("maskcast-synth-{}-{name}", std::process::id()));
+        SynthOptions {
+            first_seed: 40,
+            count: 4,
+            out_dir,
+            width: 160,
+            height: 120,
+            objects: 12,
+            threads,
+            format: ImageFormat::Jpeg,
+        }
+    }
+
+    fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
+        let mut out = Vec::new();
+        for dir in [dir.to_path_buf(), dir.join("images")] {
+            for entry in fs::read_dir(dir).expect("the data set's folder") {
+                let path = entry.expect("a folder entry").path();
+                if path.is_file() {
+                    let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+                    out.push((name, fs::read(&path).expect("a readable file")));
+                }
+            }
+        }
+        out.sort();
+        out
+    }
+
+    #[test]
+    fn a_data_set_does_not_depend_on_the_number_of_threads() {
+        let (one, three) = (options("one", 1), options("three", 3));
+        let summary = write_dataset(&one, &|_| {}).expect("a data set");
+        assert_eq!(summary, write_dataset(&three, &|_| {}).expect("the same data set"));
+        let files = contents(&one.out_dir);
+        let names: Vec<&str> = files.iter().map(|f| f.0.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "000001.jpg",
+                "000002.jpg",
+                "000003.jpg",
+                "000004.jpg",
+                "annotations.json"
+            ]
+        );
+        assert!(files == contents(&three.out_dir));
+        assert_eq!(summary.per_class.iter().sum::<u64>(), summary.annotations);
+        let json: serde_json::Value = serde_json::from_slice(&files[4].1).expect("JSON");
+        let first = &json["annotations"][0];
+        assert_eq!(json["categories"][0]["name"], "box");
+        assert_eq!(first["segmentation"]["size"], serde_json::json!([120, 160]));
+        for dir in [one.out_dir, three.out_dir] {
+            fs::remove_dir_all(dir).expect("the folder can be removed");
+        }
+    }
+
+    #[test]
+    fn errors_name_the_file_or_the_seed() {
+        let mut bad = options("bad", 1);
+        bad.out_dir = PathBuf::from("/dev/null/set");
+        let e = write_dataset(&bad, &|_| {}).expect_err("no folder can be there");
+        assert!(e.to_string().contains("/dev/null/set/images"), "{e}");
+        let mut bad = options("size", 1);
+        bad.width = 5000;
+        let e = write_dataset(&bad, &|_| {}).expect_err("too wide");
+        assert!(
+            e.to_string().contains("seed 40") && e.to_string().contains("5000x120"),
+            "{e}"
+        );
+        fs::remove_dir_all(&bad.out_dir).expect("the folder can be removed");
+    }
 }

@@ -45,11 +45,13 @@ pub fn instances(drawn: &[Drawn], raster: &Raster) -> Vec<TruthInstance> {
         let (mut x0, mut y0, mut x1, mut y1, mut count) = (usize::MAX, usize::MAX, 0, 0, 0u32);
         for y in by0..by1 {
             let seen = &raster.seen[y * raster.width + bx0..y * raster.width + bx1];
-            whole.extend(seen.iter().map(|&name| {
-                u8::from(name != 0 && raster.owners[name as usize - 1].object as usize == number)
-            }));
+            whole.extend(
+                seen.iter()
+                    .map(|&name| u8::from(name != 0 && raster.owners[name as usize - 1].object as usize == number)),
+            );
             let row = &whole[(y - by0) * across..];
-            let (Some(first), Some(last)) = (row.iter().position(|&m| m == 1), row.iter().rposition(|&m| m == 1)) else {
+            let (Some(first), Some(last)) = (row.iter().position(|&m| m == 1), row.iter().rposition(|&m| m == 1))
+            else {
                 continue;
             };
             count += row.iter().map(|&m| u32::from(m)).sum::<u32>();
