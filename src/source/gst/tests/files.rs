@@ -1,14 +1,14 @@
 //! Good files and descriptions: every frame, in its own format, uncopied, upright.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
 
 use super::super::super::{Read, Source};
 use super::super::GstSource;
-use super::{camera, drain, drain_camera, media, system_clocks};
+use super::{Stopwatch, camera, drain, drain_camera, media, system_clocks};
 use crate::config::{Camera, Pace, Repeat};
 use crate::frame::{PixelFormat, YuvMatrix};
 use crate::geometry::ImageSize;
@@ -220,7 +220,7 @@ fn an_unpaced_reader_that_pauses_loses_nothing() {
     let dir = tempfile::tempdir().expect("dir");
     let path = media::write(dir.path(), "a.mkv", &media::h264(30), "matroskamux");
     let mut source = GstSource::open(&file(&path), &system_clocks()).expect("opens");
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let mut frames = 0;
     loop {
         match source.read(Duration::from_millis(200)).expect("reads") {
