@@ -25,7 +25,7 @@ use super::capture_clock::CaptureClock;
 use super::period::PeriodEstimate;
 use super::{Captured, Fault, Nature, Read, Source, SourceError};
 use crate::config::{Camera, Pace, Repeat, SourceUri};
-use crate::time::{CaptureTime, Clocks, Pts};
+use crate::time::{CaptureTime, Clocks, Pts, nanos};
 use bus::Heard;
 use pipeline::{Built, Turn};
 use sample::Layout;
@@ -63,6 +63,8 @@ pub(super) struct GstSource {
     frames: u64,
     /// Monotonic.
     started_at: i64,
+    /// Monotonic, the last frame.
+    last_given: i64,
     period: PeriodEstimate,
     clock: CaptureClock,
 }
@@ -90,6 +92,7 @@ impl GstSource {
             held: None,
             frames: 0,
             started_at: clocks.mono_nanos(),
+            last_given: clocks.mono_nanos(),
             period: PeriodEstimate::default(),
             clock: CaptureClock::new(clocks.clone(), camera.arrival_delay),
         };
@@ -128,7 +131,7 @@ impl GstSource {
     }
 
     /// No sample within the timeout: why?
-    fn idle(&mut self) -> Result<Read, Fault> {
+    fn idle(&mut self, timeout: Duration) -> Result<Read, Fault> {
         let eos = self.built.sink.is_eos();
         self.listen();
         if let Some((_, detail)) = self.built.facts.damage.next_until(None) {
@@ -162,6 +165,7 @@ impl GstSource {
         }
         match self.camera.repeat {
             Repeat::Once => Ok(Read::End),
+            Repeat::Loop if self.shows_last_frame(timeout) => Ok(Read::Idle),
             Repeat::Loop => self.rewind(),
         }
     }
@@ -183,6 +187,22 @@ impl GstSource {
             announced,
             bytes,
         })
+    }
+
+    /// The sink hears of the end when the last frame is shown: that, too, is shown for a period before a loop goes on.
+    fn shows_last_frame(&self, timeout: Duration) -> bool {
+        if self.camera.pace == Pace::Unpaced {
+            return false;
+        }
+        let until = self
+            .last_given
+            .saturating_add(nanos(self.period.period().unwrap_or_default()));
+        let left = until.saturating_sub(self.clock.now());
+        if left > 0 {
+            self.clocks
+                .sleep(Duration::from_nanos(left.unsigned_abs()).min(timeout));
+        }
+        left > nanos(timeout)
     }
 
     fn rewind(&mut self) -> Result<Read, Fault> {
@@ -232,6 +252,7 @@ impl GstSource {
             });
         };
         self.frames += 1;
+        self.last_given = decoded;
         if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
             return Ok(Read::Damaged {
                 detail: "the decoder marked it as corrupted".to_owned(),
@@ -363,7 +384,7 @@ impl Source for GstSource {
         };
         match sample {
             Some(sample) => self.sample(sample),
-            None => self.idle(),
+            None => self.idle(timeout),
         }
         .map_err(|fault| fault.of(&self.camera))
     }
