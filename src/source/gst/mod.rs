@@ -41,7 +41,7 @@ const PLUGGED_WITHIN_NANOS: i64 = 1_000_000_000;
 /// What a buffer's time stamp is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stamp {
-    /// Arrival of the first packet, or creation, on the pipeline's clock.
+    /// Creation, on the pipeline's clock; of RTSP a smoothed arrival, which may be 15 ms early after a burst.
     Arrival,
     Driver,
     /// A place in a file.
@@ -128,14 +128,22 @@ impl GstSource {
     fn listen(&mut self) {
         self.heard
             .listen(&self.built.pipeline, &self.built.facts.damage, self.frames > 0);
+        if self.awaits_key_frame() {
+            self.built.facts.damage.forget_refused();
+        }
+    }
+
+    /// A stream that is joined in its middle gives nothing until its next key frame: that is still connecting.
+    fn awaits_key_frame(&self) -> bool {
+        self.nature == Nature::Live && self.frames == 0
     }
 
     /// No sample within the timeout: why?
     fn idle(&mut self, timeout: Duration) -> Result<Read, Fault> {
         let eos = self.built.sink.is_eos();
         self.listen();
-        if let Some((_, detail)) = self.built.facts.damage.next_until(None) {
-            return Ok(Read::Damaged { detail });
+        if let Some(damage) = self.built.facts.damage.next_until(None) {
+            return Ok(Read::Damaged { detail: damage.detail });
         }
         if self.built.facts.no_video.load(Ordering::Acquire) {
             return Err(self.heard.missing().unwrap_or(Fault::NoVideo));
@@ -240,20 +248,24 @@ impl GstSource {
             .and_then(gst::BufferRef::pts)
             .map(gst::ClockTime::nseconds);
         self.listen();
-        if let Some((damaged, detail)) = self.built.facts.damage.next_until(pts) {
-            if damaged.is_none() || damaged != pts {
+        if let Some(damage) = self.built.facts.damage.next_until(pts) {
+            if damage.pts.is_none() || damage.pts != pts {
                 self.held = Some(sample);
             }
-            return Ok(Read::Damaged { detail });
+            return Ok(Read::Damaged { detail: damage.detail });
         }
         let (Some(caps), Some(buffer)) = (sample.caps(), sample.buffer_owned()) else {
             return Ok(Read::Damaged {
                 detail: "GStreamer gave a sample without picture or format".to_owned(),
             });
         };
+        let is_corrupted = buffer.flags().contains(gst::BufferFlags::CORRUPTED);
+        if is_corrupted && self.awaits_key_frame() {
+            return Ok(Read::Idle);
+        }
         self.frames += 1;
         self.last_given = decoded;
-        if buffer.flags().contains(gst::BufferFlags::CORRUPTED) {
+        if is_corrupted {
             return Ok(Read::Damaged {
                 detail: "the decoder marked it as corrupted".to_owned(),
             });
@@ -288,10 +300,10 @@ impl GstSource {
     /// Arrival, monotonic, and capture time.
     fn times(&mut self, sample: &gst::Sample, buffer: &gst::Buffer, decoded: i64) -> (i64, CaptureTime) {
         let stamp = self.stamp_mono(sample, buffer);
+        let noted = buffer.pts().and_then(|pts| self.built.facts.arrival(pts.nseconds()));
         match self.stamp {
             Stamp::Place => (decoded, self.clock.arrival(decoded)),
             Stamp::Driver => {
-                let noted = buffer.pts().and_then(|pts| self.built.facts.arrival(pts.nseconds()));
                 let arrival = noted.unwrap_or(decoded).min(decoded);
                 match stamp {
                     Some(stamp) => (arrival, self.clock.driver(stamp, arrival)),
@@ -300,7 +312,7 @@ impl GstSource {
             }
             Stamp::Arrival => {
                 let inside = |at: &i64| (0..LONGEST_INSIDE_NANOS).contains(&(decoded - at));
-                let arrival = stamp.filter(inside).unwrap_or(decoded);
+                let arrival = noted.or(stamp).filter(inside).unwrap_or(decoded);
                 match camera_unix_nanos(buffer) {
                     Some(unix) => (arrival, self.clock.camera(unix, arrival)),
                     None => (arrival, self.clock.arrival(arrival)),
@@ -333,7 +345,7 @@ fn camera_unix_nanos(buffer: &gst::BufferRef) -> Option<i64> {
 
 fn build(camera: &Camera, turn: Turn, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
     match &camera.uri {
-        SourceUri::Rtsp(uri) => pipeline::rtsp(uri, turn, camera.rtsp_latency),
+        SourceUri::Rtsp(uri) => pipeline::rtsp(uri, turn, camera.rtsp_latency, clocks),
         SourceUri::File(path) => {
             readable(path)?;
             pipeline::file(path, turn)

@@ -20,7 +20,7 @@ use gstreamer_video as gst_video;
 
 use super::super::Fault;
 use super::bus::{is_decoder, missing_element};
-use super::damage::DamageLog;
+use super::damage::{Damage, DamageLog, Witness};
 use super::jpeg::{self, JpegFault};
 use super::sample::FORMATS;
 use crate::config::redact;
@@ -68,8 +68,12 @@ impl Facts {
         arrivals.iter().find(|(stamp, _)| *stamp == pts).map(|(_, at)| *at)
     }
 
+    /// The first packet of a frame counts; the others bear the same stamp.
     fn arrived(&self, pts: u64, at: i64) {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if arrivals.back().is_some_and(|(last, _)| *last == pts) {
+            return;
+        }
         if arrivals.len() == ARRIVALS {
             arrivals.pop_front();
         }
@@ -131,11 +135,13 @@ pub(super) fn v4l2(device: &Path, turn: Turn, clocks: &Arc<dyn Clocks>) -> Resul
     let source = make("v4l2src")?;
     source.set_property("device", device.to_string_lossy().as_ref());
     let built = decoded(&source, turn)?;
-    note_arrivals(&source, &built.facts, clocks);
+    if let Some(pad) = source.static_pad("src") {
+        note_arrivals(&pad, &built.facts, clocks);
+    }
     Ok(built)
 }
 
-pub(super) fn rtsp(uri: &str, turn: Turn, latency: Duration) -> Result<Built, Fault> {
+pub(super) fn rtsp(uri: &str, turn: Turn, latency: Duration, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
     let source = make("rtspsrc")?;
     let micros = u64::try_from(RTSP_TIMEOUT.as_micros()).unwrap_or(u64::MAX);
     source.set_property("location", uri);
@@ -156,16 +162,18 @@ pub(super) fn rtsp(uri: &str, turn: Turn, latency: Duration) -> Result<Built, Fa
         Some(media.is_none_or(|media| media == "video").to_value())
     });
     let (built, decoder) = decoding(&source, turn)?;
-    let (facts, target) = (Arc::downgrade(&built.facts), decoder.downgrade());
+    let (facts, target, clocks) = (built.facts.clone(), decoder.downgrade(), clocks.clone());
     source.connect_pad_added(move |_, pad| {
-        let (Some(_), Some(decoder)) = (facts.upgrade(), target.upgrade()) else {
+        let is_video = pad.current_caps().and_then(|caps| media_of(&caps)).as_deref() == Some("video");
+        let Some(decoder) = target.upgrade().filter(|_| is_video) else {
             return;
         };
-        let is_video = pad.current_caps().and_then(|caps| media_of(&caps)).as_deref() == Some("video");
-        if let Some(sink) = decoder.static_pad("sink").filter(|sink| is_video && !sink.is_linked())
-            && let Err(e) = pad.link(&sink)
-        {
-            tracing::warn!("RTSP stream not linked: {e}");
+        if let Some(sink) = decoder.static_pad("sink").filter(|sink| !sink.is_linked()) {
+            // The jitter buffer is before this pad, and holds packets back only while one is missing.
+            note_arrivals(pad, &facts, &clocks);
+            if let Err(e) = pad.link(&sink) {
+                tracing::warn!("RTSP stream not linked: {e}");
+            }
         }
     });
     Ok(built)
@@ -209,8 +217,9 @@ pub(super) fn described(description: &str, turn: Turn, clocks: &Arc<dyn Clocks>)
         })?;
     let built = finish(pipeline, sink);
     for element in built.pipeline.iterate_recurse().into_iter().flatten() {
-        if element.factory().is_some_and(|f| f.name() == "v4l2src") {
-            note_arrivals(&element, &built.facts, clocks);
+        let is_device = element.factory().is_some_and(|f| f.name() == "v4l2src");
+        if let Some(pad) = element.static_pad("src").filter(|_| is_device) {
+            note_arrivals(&pad, &built.facts, clocks);
         }
     }
     Ok(built)
@@ -367,20 +376,26 @@ fn check_jpegs(pad: &gst::Pad, facts: Arc<Facts>) {
         match jpeg::check(&map) {
             Ok(()) => ends_seen.store(true, Ordering::Relaxed),
             Err(JpegFault::NoEnd { .. }) if !ends_seen.load(Ordering::Relaxed) => {}
-            Err(fault) => facts
-                .damage
-                .add(buffer.pts().map(gst::ClockTime::nseconds), fault.to_string()),
+            Err(fault) => facts.damage.add(Damage {
+                pts: buffer.pts().map(gst::ClockTime::nseconds),
+                witness: Witness::Bytes,
+                detail: fault.to_string(),
+            }),
         }
         gst::PadProbeReturn::Ok
     });
 }
 
-/// Remembers when a device gave each of its buffers.
-fn note_arrivals(source: &gst::Element, facts: &Arc<Facts>, clocks: &Arc<dyn Clocks>) {
-    let Some(pad) = source.static_pad("src") else { return };
+/// Remembers when a device or a network gave each frame.
+fn note_arrivals(pad: &gst::Pad, facts: &Arc<Facts>, clocks: &Arc<dyn Clocks>) {
     let (facts, clocks) = (facts.clone(), clocks.clone());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) {
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    pad.add_probe(kinds, move |_, info| {
+        let of_list = info
+            .buffer_list()
+            .and_then(|list| list.get(0))
+            .and_then(|buffer| buffer.pts());
+        if let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()).or(of_list) {
             facts.arrived(pts.nseconds(), clocks.mono_nanos());
         }
         gst::PadProbeReturn::Ok

@@ -174,7 +174,10 @@ fn a_killed_server_comes_back_and_frame_numbers_go_on() {
     assert!(watched.handle.stats().camera_clock_offset_nanos.is_some());
 
     let decoding = (rtcp.decoded_mono_nanos - rtcp.arrival_mono_nanos) as f64 / 1e6;
-    eprintln!("RTSP: {decoding:.1} ms from first packet to pixels, {:.1} ms from capture to arrival", age as f64 / 1e6);
+    eprintln!(
+        "RTSP: {decoding:.1} ms from first packet to pixels, {:.1} ms from capture to arrival",
+        age as f64 / 1e6
+    );
 
     drop(server);
     watched.until("OFFLINE", within, |e| {
