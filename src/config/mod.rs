@@ -1,8 +1,15 @@
 //! Launch files: as written (`file`), then as meant (`resolve`): unknown keys refused, units in keys, defaults in one
 //! place. Not here: engine recipes' meaning (`model::recipe`), what a source does with its settings (`source`).
 
+mod error;
+mod file;
+mod resolve;
+#[cfg(test)]
+mod tests;
 mod uri;
 
+pub use error::ConfigError;
+pub use resolve::{parse, read};
 pub use uri::{DEFAULT_SCENE, SourceUriError, redact};
 
 use std::path::PathBuf;

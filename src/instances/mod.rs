@@ -4,6 +4,18 @@
 //! One mask, one truth: a [`SoftMask`] is what the network gave, on the published lattice; [`MaskRuns`] are the pixels the
 //! paste rule sets, and everything else (RLE bytes, measurements, overlays) is computed from those.
 
+mod decode;
+mod labels;
+mod measure;
+mod rle;
+mod soft;
+
+pub use decode::{DecodeError, Detection, Limits, MaskGrids, decode};
+pub use labels::class_rgb;
+pub use measure::{Borders, MeasuredFrom, Measurements};
+pub use rle::{RleError, Span};
+pub use soft::{SoftMaskError, paste};
+
 use crate::geometry::LatticeBox;
 
 /// One object in one frame, in source px.

@@ -1,0 +1,136 @@
+//! Network outputs -> instances in source px: the one place where network pixels become results.
+//!
+//! Two roundings happen here, once: boxes and RoIs to 1/256 px, probabilities to `round(255 p)`. Everything after them is
+//! exact.
+
+use super::{Instance, InstanceMask, MaskRuns, SoftMask};
+use crate::geometry::{ImageSize, LatticeBox, Letterbox, NetworkPx, PixelBox};
+
+/// What the box head found, in network px.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Detection {
+    /// 0-based foreground class.
+    pub class_id: u32,
+    /// [0, 1].
+    pub score: f32,
+    /// Clipped to the resized picture, as the mask head's RoI was.
+    pub bounds: PixelBox<NetworkPx>,
+}
+
+/// What the mask head gave: `[detections, side, side]` probabilities of each detection's own class, row-major.
+#[derive(Debug, Clone, Copy)]
+pub struct MaskGrids<'a> {
+    pub side: u32,
+    pub probabilities: &'a [f32],
+}
+
+/// Which detections become instances.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Kept from this score on.
+    pub score_threshold: f32,
+    /// At most this many, the highest scores.
+    pub max_instances: usize,
+}
+
+/// Why network outputs cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("{got} mask probabilities: expected {expected} for {detections} detections of {side}x{side}")]
+    MaskSize {
+        detections: usize,
+        side: u32,
+        expected: usize,
+        got: usize,
+    },
+    #[error("mask grid side {side}: expected 1 to 256")]
+    MaskSide { side: u32 },
+}
+
+/// Detections (any order) -> instances by descending score; ties by ascending class id, then x0, y0 of the box.
+///
+/// A box that rounds to nothing inside the frame is no instance, nor is one whose score is not a number. The mask's RoI is
+/// the detection box as the network had it: rounded, not clipped. `paste` is the paste rule ([`super::paste`] or a faster
+/// one that equals it).
+pub fn decode(
+    detections: &[Detection],
+    masks: Option<MaskGrids<'_>>,
+    letterbox: &Letterbox,
+    limits: &Limits,
+    mut paste: impl FnMut(&SoftMask, ImageSize) -> Option<MaskRuns>,
+) -> Result<Vec<Instance>, DecodeError> {
+    if let Some(grids) = &masks {
+        grids.check(detections.len())?;
+    }
+    let frame = letterbox.source;
+    let mut kept: Vec<(usize, &Detection, LatticeBox)> = detections
+        .iter()
+        .enumerate()
+        .filter(|(_, d)| d.score >= limits.score_threshold) // false for NaN
+        .filter_map(|(index, d)| {
+            let source = letterbox.source_from_network(&d.bounds);
+            Some((index, d, LatticeBox::round_within(&source, frame)?))
+        })
+        .collect();
+    kept.sort_by(|(_, a, p), (_, b, q)| {
+        let by_place = || (a.class_id, p.x0, p.y0).cmp(&(b.class_id, q.x0, q.y0));
+        b.score.total_cmp(&a.score).then_with(by_place)
+    });
+    kept.truncate(limits.max_instances);
+
+    let instance = |(index, detection, bounds): (usize, &Detection, LatticeBox)| {
+        let roi = LatticeBox::round(&letterbox.source_from_network(&detection.bounds)).unwrap_or(bounds);
+        let mask = masks.as_ref().map(|grids| {
+            let soft = SoftMask {
+                roi,
+                side: grids.side,
+                values: grids.quantised(index),
+            };
+            InstanceMask {
+                runs: paste(&soft, frame),
+                soft,
+            }
+        });
+        Instance {
+            class_id: detection.class_id,
+            score: detection.score,
+            bounds,
+            mask,
+        }
+    };
+    Ok(kept.into_iter().map(instance).collect())
+}
+
+impl MaskGrids<'_> {
+    fn cells(&self) -> usize {
+        self.side as usize * self.side as usize
+    }
+
+    fn check(&self, detections: usize) -> Result<(), DecodeError> {
+        let side = self.side;
+        if !(1..=256).contains(&side) {
+            return Err(DecodeError::MaskSide { side });
+        }
+        let (expected, got) = (detections * self.cells(), self.probabilities.len());
+        if expected != got {
+            return Err(DecodeError::MaskSize {
+                detections,
+                side,
+                expected,
+                got,
+            });
+        }
+        Ok(())
+    }
+
+    /// `round(255 p)`, halves away from zero; NaN, which a healthy network never gives, counts as 0.
+    fn quantised(&self, index: usize) -> Vec<u8> {
+        let grid = &self.probabilities[index * self.cells()..(index + 1) * self.cells()];
+        // The product is exact in f64, in f32 it could round onto a half. `as u8` saturates and takes NaN to 0.
+        grid.iter().map(|&p| (f64::from(p) * 255.0).round() as u8).collect()
+    }
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;
