@@ -40,6 +40,8 @@ pub enum Fault {
     Description { detail: String },
     #[error("there is no video in it")]
     NoVideo,
+    #[error("nothing in it can be played: it is cut short, or of another kind than its name says")]
+    Unplayable,
     #[error("it ended without a single frame")]
     NoFrames,
     #[error("{} is cut short: {bytes} bytes of the {announced} it announces", path.display())]

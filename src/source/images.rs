@@ -44,7 +44,7 @@ impl ImagesSource {
             files,
             next: None,
             shown: 0,
-            pacer: (camera.pace == Pace::RealTime).then(|| Pacer::new(clocks.clone(), period())),
+            pacer: (camera.pace == Pace::RealTime).then(|| Pacer::new(clocks.clone())),
             clock: CaptureClock::new(clocks.clone(), camera.arrival_delay),
         })
     }
@@ -75,7 +75,7 @@ impl Source for ImagesSource {
             self.any_good |= loaded.is_ok();
             self.next = Some(loaded);
         }
-        let arrival = match self.pacer.as_mut().map(|pacer| pacer.wait(timeout)) {
+        let arrival = match self.pacer.as_mut().map(|pacer| pacer.wait(timeout, period())) {
             Some(Wait::NotYet) => return Ok(Read::Idle),
             Some(Wait::Due { .. }) | None => self.clock.now(),
         };

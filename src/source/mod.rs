@@ -4,12 +4,13 @@
 //! and what is dropped from them (`pipeline`), colour conversion (`preprocess`), states on the wire (`outlets`).
 //!
 //! ```text
-//! Source (gst | images | simulated)  -> supervisor: numbers, rate limit, stalls, reconnects  -> SourceEvent
+//! Source (gst | gif | images | simulated)  -> supervisor: numbers, rate limit, stalls, reconnects  -> SourceEvent
 //! ```
 
 mod backoff;
 mod capture_clock;
 mod error;
+mod gif;
 mod gst;
 mod images;
 mod pacer;
@@ -151,6 +152,7 @@ pub enum Flow {
 /// takes; connecting to a server is left to the first reads.
 pub fn open(camera: &Camera, clocks: &Arc<dyn Clocks>) -> Result<Box<dyn Source>, SourceError> {
     match &camera.uri {
+        SourceUri::File(path) if gif::is_gif(path) => Ok(Box::new(gif::GifSource::open(camera, path, clocks)?)),
         SourceUri::Rtsp(_) | SourceUri::File(_) | SourceUri::V4l2(_) | SourceUri::Gst(_) => {
             Ok(Box::new(gst::GstSource::open(camera, clocks)?))
         }

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use crate::time::{Clocks, nanos};
 
-/// Due times at a fixed period, as a sensor would have them. A picture that is ready too late is taken at once, and the
-/// times go on from there: none is skipped.
+/// Due times, each a given time after the one before, as a sensor would have them. A picture that is ready too late is
+/// taken at once, and the times go on from there: none is skipped.
 #[derive(Debug)]
 pub(super) struct Pacer {
     clocks: Arc<dyn Clocks>,
-    period: Duration,
     due: Option<i64>,
 }
 
@@ -26,16 +25,12 @@ pub(super) enum Wait {
 
 impl Pacer {
     /// The first picture is due when first asked for.
-    pub(super) fn new(clocks: Arc<dyn Clocks>, period: Duration) -> Pacer {
-        Pacer {
-            clocks,
-            period,
-            due: None,
-        }
+    pub(super) fn new(clocks: Arc<dyn Clocks>) -> Pacer {
+        Pacer { clocks, due: None }
     }
 
-    /// Sleeps until the picture is due, at most `timeout`.
-    pub(super) fn wait(&mut self, timeout: Duration) -> Wait {
+    /// Sleeps until the picture is due, at most `timeout`. It is shown for `period`: then the next is due.
+    pub(super) fn wait(&mut self, timeout: Duration, period: Duration) -> Wait {
         let now = self.clocks.mono_nanos();
         let due = *self.due.get_or_insert(now);
         let ahead = due.saturating_sub(now);
@@ -47,8 +42,8 @@ impl Pacer {
             self.clocks.sleep(Duration::from_nanos(ahead.unsigned_abs()));
         }
         // Up to a period late is a hiccup that is caught up with; more is a load that cannot be.
-        let at = if ahead < -nanos(self.period) { now } else { due };
-        self.due = Some(at.saturating_add(nanos(self.period)));
+        let at = if ahead < -nanos(period) { now } else { due };
+        self.due = Some(at.saturating_add(nanos(period)));
         Wait::Due { mono_nanos: at }
     }
 }
@@ -63,11 +58,11 @@ mod tests {
     #[test]
     fn pictures_are_due_at_equal_steps_whatever_the_work_between() {
         let clocks = Arc::new(SimulatedClocks::new(1_000 * MS, 0));
-        let mut pacer = Pacer::new(clocks.clone(), Duration::from_millis(40));
+        let mut pacer = Pacer::new(clocks.clone());
         let mut due = Vec::new();
         for work_ms in [5, 39, 60, 1, 0] {
             loop {
-                if let Wait::Due { mono_nanos } = pacer.wait(Duration::from_millis(15)) {
+                if let Wait::Due { mono_nanos } = pacer.wait(Duration::from_millis(15), Duration::from_millis(40)) {
                     due.push(mono_nanos / MS);
                     break;
                 }
@@ -81,10 +76,16 @@ mod tests {
     #[test]
     fn far_behind_the_times_start_anew() {
         let clocks = Arc::new(SimulatedClocks::new(0, 0));
-        let mut pacer = Pacer::new(clocks.clone(), Duration::from_millis(10));
-        assert_eq!(pacer.wait(Duration::ZERO), Wait::Due { mono_nanos: 0 });
+        let mut pacer = Pacer::new(clocks.clone());
+        assert_eq!(
+            pacer.wait(Duration::ZERO, Duration::from_millis(10)),
+            Wait::Due { mono_nanos: 0 }
+        );
         clocks.advance(Duration::from_millis(500));
-        assert_eq!(pacer.wait(Duration::ZERO), Wait::Due { mono_nanos: 500 * MS });
-        assert_eq!(pacer.wait(Duration::ZERO), Wait::NotYet);
+        assert_eq!(
+            pacer.wait(Duration::ZERO, Duration::from_millis(10)),
+            Wait::Due { mono_nanos: 500 * MS }
+        );
+        assert_eq!(pacer.wait(Duration::ZERO, Duration::from_millis(10)), Wait::NotYet);
     }
 }

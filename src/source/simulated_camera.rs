@@ -41,7 +41,6 @@ impl SimulatedCamera {
             fps: scene.fps,
         };
         let fault = |e: super::simulated::SceneError| Fault::Scene { detail: e.to_string() }.of(camera);
-        let period = Duration::from_secs_f64(1.0 / scene.fps.max(1e-3));
         Ok(SimulatedCamera {
             scene: Scene::new(config).map_err(fault)?,
             camera: camera.clone(),
@@ -49,7 +48,7 @@ impl SimulatedCamera {
             fps: scene.fps,
             frame_index: 0,
             rendered: None,
-            pacer: (camera.pace == Pace::RealTime).then(|| Pacer::new(clocks.clone(), period)),
+            pacer: (camera.pace == Pace::RealTime).then(|| Pacer::new(clocks.clone())),
             clock: CaptureClock::new(clocks.clone(), Duration::ZERO),
         })
     }
@@ -69,7 +68,8 @@ impl Source for SimulatedCamera {
             None => Image::packed(PixelFormat::Rgb8, self.size, self.scene.render(self.frame_index).rgb)
                 .map_err(|e| Fault::Picture { detail: e.to_string() }.of(&self.camera))?,
         };
-        let captured_mono = match self.pacer.as_mut().map(|pacer| pacer.wait(timeout)) {
+        let period = Duration::from_secs_f64(1.0 / self.fps);
+        let captured_mono = match self.pacer.as_mut().map(|pacer| pacer.wait(timeout, period)) {
             Some(Wait::NotYet) => {
                 self.rendered = Some(image);
                 return Ok(Read::Idle);

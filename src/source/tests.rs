@@ -29,6 +29,19 @@ pub(super) fn system_clocks() -> Arc<dyn Clocks> {
     Arc::new(SystemClocks)
 }
 
+/// Measures real time.
+pub(super) struct Stopwatch(i64);
+
+impl Stopwatch {
+    pub(super) fn start() -> Stopwatch {
+        Stopwatch(SystemClocks.mono_nanos())
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        Duration::from_nanos((SystemClocks.mono_nanos() - self.0).unsigned_abs())
+    }
+}
+
 /// All that a source gives until its end.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {

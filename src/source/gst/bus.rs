@@ -4,7 +4,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 
 use super::super::Fault;
-use super::damage::DamageLog;
+use super::damage::{Damage, DamageLog, Witness};
 use crate::config::redact;
 
 /// What was heard so far.
@@ -37,8 +37,11 @@ impl Heard {
                 }
                 // The sink asks for no quality of service: what a decoder drops, it could not decode.
                 gst::MessageView::Qos(qos) if message.src().is_some_and(is_decoder) => {
-                    let detail = "the decoder refused it".to_owned();
-                    damage.add(qos.timestamp().map(gst::ClockTime::nseconds), detail);
+                    damage.add(Damage {
+                        pts: qos.timestamp().map(gst::ClockTime::nseconds),
+                        witness: Witness::Decoder,
+                        detail: "the decoder refused it".to_owned(),
+                    });
                 }
                 gst::MessageView::Eos(_) => self.eos = true,
                 gst::MessageView::Latency(_) => {

@@ -1,10 +1,11 @@
 //! Pipelines: one for each kind of URI, all ending in the same sink.
 //!
 //! ```text
-//! filesrc | v4l2src | rtspsrc -> decodebin -+-> videoconvert -> videoflip -> appsink
-//! a description of the user's --------------+   (both pass frames through unless they must work)
+//! filesrc | v4l2src | rtspsrc -> decodebin -+-> videoconvert [-> videoflip] -> appsink
+//! a description of the user's --------------+   (passes frames through unless it must convert)
 //! ```
-//! Only the first video stream is linked: audio and subtitles are neither decoded nor waited for.
+//! Only the first video stream is linked: audio and subtitles are neither decoded nor waited for. `videoflip` copies each
+//! frame even when it turns nothing, and loses its reference timestamps: it is there only for streams with a rotation tag.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -19,7 +20,7 @@ use gstreamer_video as gst_video;
 
 use super::super::Fault;
 use super::bus::{is_decoder, missing_element};
-use super::damage::DamageLog;
+use super::damage::{Damage, DamageLog, Witness};
 use super::jpeg::{self, JpegFault};
 use super::sample::FORMATS;
 use crate::config::redact;
@@ -34,6 +35,13 @@ const DECODER_THREADS: i32 = 2;
 /// Arrival times kept for frames between device and sink.
 const ARRIVALS: usize = 64;
 
+/// Whether frames are turned as their rotation tag says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    AsTheyAre,
+    AsTagged,
+}
+
 /// A pipeline, not yet started. Dropping it stops it.
 pub(super) struct Built {
     pub(super) pipeline: gst::Pipeline,
@@ -46,6 +54,8 @@ pub(super) struct Built {
 pub(super) struct Facts {
     has_video: AtomicBool,
     pub(super) no_video: AtomicBool,
+    /// A tag says that the frames lie on their side, or are mirrored.
+    pub(super) is_turned: AtomicBool,
     pub(super) damage: DamageLog,
     /// (PTS, monotonic time at which the device gave it), nanoseconds.
     arrivals: Mutex<VecDeque<(u64, i64)>>,
@@ -58,12 +68,43 @@ impl Facts {
         arrivals.iter().find(|(stamp, _)| *stamp == pts).map(|(_, at)| *at)
     }
 
+    /// The first packet of a frame counts; the others bear the same stamp.
     fn arrived(&self, pts: u64, at: i64) {
         let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
+        if arrivals.back().is_some_and(|(last, _)| *last == pts) {
+            return;
+        }
         if arrivals.len() == ARRIVALS {
             arrivals.pop_front();
         }
         arrivals.push_back((pts, at));
+    }
+}
+
+impl Built {
+    fn parts(&self) -> impl Iterator<Item = (gst::Element, gst::ElementFactory)> {
+        let all = self.pipeline.iterate_recurse().into_iter().flatten();
+        all.filter_map(|element| Some((element.clone(), element.factory()?)))
+    }
+
+    /// Kinds of the elements there are by now.
+    pub(super) fn elements(&self) -> impl Iterator<Item = String> {
+        self.parts().map(|(_, factory)| factory.name().to_string())
+    }
+
+    pub(super) fn has_no_video_yet(&self) -> bool {
+        !self.facts.has_video.load(Ordering::Acquire)
+    }
+
+    /// A demuxer that pulls its file itself has stopped to, and found no stream in it.
+    pub(super) fn has_demuxer_given_up(&self) -> bool {
+        let has_stopped =
+            |pad: gst::Pad| pad.mode() == gst::PadMode::Pull && pad.task_state() != gst::TaskState::Started;
+        self.parts().any(|(element, factory)| {
+            factory.klass().contains("Demux")
+                && element.src_pads().is_empty()
+                && element.static_pad("sink").is_some_and(has_stopped)
+        })
     }
 }
 
@@ -84,21 +125,23 @@ fn refused(e: impl std::fmt::Display) -> Fault {
     Fault::stream(&e.to_string())
 }
 
-pub(super) fn file(path: &Path) -> Result<Built, Fault> {
+pub(super) fn file(path: &Path, turn: Turn) -> Result<Built, Fault> {
     let source = make("filesrc")?;
     source.set_property("location", path);
-    decoded(&source)
+    decoded(&source, turn)
 }
 
-pub(super) fn v4l2(device: &Path, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
+pub(super) fn v4l2(device: &Path, turn: Turn, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
     let source = make("v4l2src")?;
     source.set_property("device", device.to_string_lossy().as_ref());
-    let built = decoded(&source)?;
-    note_arrivals(&source, &built.facts, clocks);
+    let built = decoded(&source, turn)?;
+    if let Some(pad) = source.static_pad("src") {
+        note_arrivals(&pad, &built.facts, clocks);
+    }
     Ok(built)
 }
 
-pub(super) fn rtsp(uri: &str, latency: Duration) -> Result<Built, Fault> {
+pub(super) fn rtsp(uri: &str, turn: Turn, latency: Duration, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
     let source = make("rtspsrc")?;
     let micros = u64::try_from(RTSP_TIMEOUT.as_micros()).unwrap_or(u64::MAX);
     source.set_property("location", uri);
@@ -118,17 +161,19 @@ pub(super) fn rtsp(uri: &str, latency: Duration) -> Result<Built, Fault> {
             .and_then(|caps| media_of(&caps));
         Some(media.is_none_or(|media| media == "video").to_value())
     });
-    let (built, decoder) = decoding(&source)?;
-    let (facts, target) = (Arc::downgrade(&built.facts), decoder.downgrade());
+    let (built, decoder) = decoding(&source, turn)?;
+    let (facts, target, clocks) = (built.facts.clone(), decoder.downgrade(), clocks.clone());
     source.connect_pad_added(move |_, pad| {
-        let (Some(_), Some(decoder)) = (facts.upgrade(), target.upgrade()) else {
+        let is_video = pad.current_caps().and_then(|caps| media_of(&caps)).as_deref() == Some("video");
+        let Some(decoder) = target.upgrade().filter(|_| is_video) else {
             return;
         };
-        let is_video = pad.current_caps().and_then(|caps| media_of(&caps)).as_deref() == Some("video");
-        if let Some(sink) = decoder.static_pad("sink").filter(|sink| is_video && !sink.is_linked())
-            && let Err(e) = pad.link(&sink)
-        {
-            tracing::warn!("RTSP stream not linked: {e}");
+        if let Some(sink) = decoder.static_pad("sink").filter(|sink| !sink.is_linked()) {
+            // The jitter buffer is before this pad, and holds packets back only while one is missing.
+            note_arrivals(pad, &facts, &clocks);
+            if let Err(e) = pad.link(&sink) {
+                tracing::warn!("RTSP stream not linked: {e}");
+            }
         }
     });
     Ok(built)
@@ -138,21 +183,27 @@ fn media_of(caps: &gst::CapsRef) -> Option<String> {
     caps.structure(0)?.get::<String>("media").ok()
 }
 
-/// `description ! videoconvert ! videoflip ! appsink`, linked when pads appear.
-pub(super) fn described(description: &str, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
+/// `description ! videoconvert ! appsink`, linked when pads appear.
+pub(super) fn described(description: &str, turn: Turn, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
     for element in ["videoconvert", "videoflip", "appsink"] {
         make(element)?;
     }
-    let text =
-        format!("{description} ! videoconvert ! videoflip video-direction=auto ! appsink name=maskcast-pictures");
+    let flip = match turn {
+        Turn::AsTheyAre => "",
+        Turn::AsTagged => "videoflip video-direction=auto !",
+    };
+    let text = format!("{description} ! videoconvert ! {flip} appsink name=maskcast-pictures");
     let mut context = gst::ParseContext::new();
     let parsed = gst::parse::launch_full(&text, Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
     let pipeline = parsed
-        .map_err(|e| match context.missing_elements().first() {
-            Some(element) => missing_element(element),
-            None => Fault::Description {
-                detail: redact(e.message()),
-            },
+        .map_err(|e| {
+            let missing = context.missing_elements();
+            match (e.kind::<gst::ParseError>(), missing.first()) {
+                (Some(gst::ParseError::NoSuchElement), Some(element)) => missing_element(element),
+                _ => Fault::Description {
+                    detail: redact(e.message()),
+                },
+            }
         })?
         .downcast::<gst::Pipeline>()
         .map_err(|e| Fault::Description {
@@ -166,34 +217,41 @@ pub(super) fn described(description: &str, clocks: &Arc<dyn Clocks>) -> Result<B
         })?;
     let built = finish(pipeline, sink);
     for element in built.pipeline.iterate_recurse().into_iter().flatten() {
-        if element.factory().is_some_and(|f| f.name() == "v4l2src") {
-            note_arrivals(&element, &built.facts, clocks);
+        let is_device = element.factory().is_some_and(|f| f.name() == "v4l2src");
+        if let Some(pad) = element.static_pad("src").filter(|_| is_device) {
+            note_arrivals(&pad, &built.facts, clocks);
         }
     }
     Ok(built)
 }
 
 /// `source ! decodebin ! ...`
-fn decoded(source: &gst::Element) -> Result<Built, Fault> {
-    let (built, decoder) = decoding(source)?;
+fn decoded(source: &gst::Element, turn: Turn) -> Result<Built, Fault> {
+    let (built, decoder) = decoding(source, turn)?;
     source.link(&decoder).map_err(refused)?;
     Ok(built)
 }
 
 /// The same with `source` not yet linked to the `decodebin`.
-fn decoding(source: &gst::Element) -> Result<(Built, gst::Element), Fault> {
+fn decoding(source: &gst::Element, turn: Turn) -> Result<(Built, gst::Element), Fault> {
     let decoder = make("decodebin")?;
     let convert = make("videoconvert")?;
-    let flip = make("videoflip")?;
-    flip.set_property_from_str("video-direction", "auto");
     let sink = make("appsink")?
         .downcast::<gst_app::AppSink>()
         .map_err(|_| missing_element("appsink"))?;
     let pipeline = gst::Pipeline::new();
     pipeline
-        .add_many([source, &decoder, &convert, &flip, sink.upcast_ref()])
+        .add_many([source, &decoder, &convert, sink.upcast_ref()])
         .map_err(refused)?;
-    gst::Element::link_many([&convert, &flip, sink.upcast_ref()]).map_err(refused)?;
+    match turn {
+        Turn::AsTheyAre => convert.link(&sink).map_err(refused)?,
+        Turn::AsTagged => {
+            let flip = make("videoflip")?;
+            flip.set_property_from_str("video-direction", "auto");
+            pipeline.add(&flip).map_err(refused)?;
+            gst::Element::link_many([&convert, &flip, sink.upcast_ref()]).map_err(refused)?;
+        }
+    }
     let built = finish(pipeline, sink);
 
     // Not decoding a stream exposes it as it is; nobody links it.
@@ -243,6 +301,7 @@ fn finish(pipeline: gst::Pipeline, sink: gst_app::AppSink) -> Built {
     // It would keep a buffer out of its pool for nothing.
     sink.set_enable_last_sample(false);
     announce_video_meta(&sink);
+    note_turns(&sink, &facts);
     // CLOCK_MONOTONIC, whatever clock a device in the pipeline would offer.
     pipeline.use_clock(Some(&gst::SystemClock::obtain()));
     for element in pipeline.iterate_recurse().into_iter().flatten() {
@@ -263,6 +322,21 @@ fn announce_video_meta(sink: &gst_app::AppSink) {
         if let gst::QueryViewMut::Allocation(allocation) = query.view_mut() {
             allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
             return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn note_turns(sink: &gst_app::AppSink, facts: &Arc<Facts>) {
+    let Some(pad) = sink.static_pad("sink") else { return };
+    let facts = facts.clone();
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Tag(tag)) = info.event().map(|event| event.view())
+            && let Some(orientation) = tag.tag().get::<gst::tags::ImageOrientation>()
+        {
+            facts
+                .is_turned
+                .store(orientation.get() != "rotate-0", Ordering::Release);
         }
         gst::PadProbeReturn::Ok
     });
@@ -302,20 +376,26 @@ fn check_jpegs(pad: &gst::Pad, facts: Arc<Facts>) {
         match jpeg::check(&map) {
             Ok(()) => ends_seen.store(true, Ordering::Relaxed),
             Err(JpegFault::NoEnd { .. }) if !ends_seen.load(Ordering::Relaxed) => {}
-            Err(fault) => facts
-                .damage
-                .add(buffer.pts().map(gst::ClockTime::nseconds), fault.to_string()),
+            Err(fault) => facts.damage.add(Damage {
+                pts: buffer.pts().map(gst::ClockTime::nseconds),
+                witness: Witness::Bytes,
+                detail: fault.to_string(),
+            }),
         }
         gst::PadProbeReturn::Ok
     });
 }
 
-/// Remembers when a device gave each of its buffers.
-fn note_arrivals(source: &gst::Element, facts: &Arc<Facts>, clocks: &Arc<dyn Clocks>) {
-    let Some(pad) = source.static_pad("src") else { return };
+/// Remembers when a device or a network gave each frame.
+fn note_arrivals(pad: &gst::Pad, facts: &Arc<Facts>, clocks: &Arc<dyn Clocks>) {
     let (facts, clocks) = (facts.clone(), clocks.clone());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) {
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST;
+    pad.add_probe(kinds, move |_, info| {
+        let of_list = info
+            .buffer_list()
+            .and_then(|list| list.get(0))
+            .and_then(|buffer| buffer.pts());
+        if let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()).or(of_list) {
             facts.arrived(pts.nseconds(), clocks.mono_nanos());
         }
         gst::PadProbeReturn::Ok

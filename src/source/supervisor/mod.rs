@@ -33,7 +33,7 @@ use handle::Shared;
 const GLANCE: Duration = Duration::from_millis(50);
 /// Connecting and waiting for a key frame take longer than a pause in a stream.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
-/// An unpaced file has no time of its own; a disk that is silent this long hangs.
+/// Nothing from a file that should give frames at once: its disk, or a demuxer, hangs.
 const FILE_SILENT_FOR: Duration = Duration::from_secs(30);
 
 type Opener = Arc<dyn Fn() -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
@@ -171,6 +171,7 @@ impl<F: FnMut(SourceEvent) -> Flow> Supervisor<F> {
 
     fn stream(&mut self, source: &mut dyn Source, opened_at: i64) -> Result<Over, Stopped> {
         let mut last_good = opened_at;
+        let mut any_frame = false;
         let mut patience = self.camera.stall_timeout.max(FIRST_FRAME_WITHIN);
         loop {
             let read = source.read(GLANCE.min(self.until_tick()));
@@ -187,6 +188,7 @@ impl<F: FnMut(SourceEvent) -> Flow> Supervisor<F> {
                     self.frame(captured)?;
                     last_good = self.clocks.mono_nanos();
                     patience = self.camera.stall_timeout;
+                    any_frame = true;
                 }
                 Ok(Read::Damaged { detail }) => self.damaged(detail)?,
                 Ok(Read::Idle) => {
@@ -195,6 +197,7 @@ impl<F: FnMut(SourceEvent) -> Flow> Supervisor<F> {
                     let limit = match (source.nature(), self.camera.pace) {
                         (Nature::Live, _) => Some(patience),
                         (Nature::Stored, Pace::Unpaced) => Some(patience.max(FILE_SILENT_FOR)),
+                        (Nature::Stored, Pace::RealTime) if !any_frame => Some(patience.max(FILE_SILENT_FOR)),
                         // Its own time stamps say when the next frame is due, be it in an hour.
                         (Nature::Stored, Pace::RealTime) => None,
                     };

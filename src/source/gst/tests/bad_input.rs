@@ -112,6 +112,30 @@ fn corrupt_jpeg_frames_are_damaged_in_their_place_and_the_stream_goes_on() {
 }
 
 #[test]
+fn corrupt_h264_goes_on_to_its_end() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = media::write(dir.path(), "a.mkv", &media::h264(40), "matroskamux");
+    let mut bytes = std::fs::read(&path).expect("reads");
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 200].iter_mut().for_each(|b| *b ^= 0x5a);
+    std::fs::write(&path, bytes).expect("writes");
+    let got = read(&path);
+    assert_eq!(got.error, None);
+    // libav paints over what it cannot decode, and says so of some frames only.
+    let frames = got.frames.len() + got.damaged.len();
+    assert!((30..=40).contains(&frames), "{frames}");
+}
+
+#[test]
+fn odd_sizes_are_read() {
+    let dir = tempfile::tempdir().expect("dir");
+    let video = media::mjpeg(3).replace("width=160,height=120", "width=33,height=17");
+    let got = read(&media::write(dir.path(), "odd.avi", &video, "avimux"));
+    assert_eq!(got.error, None);
+    assert_eq!(got.frames[2].image.size, crate::geometry::ImageSize::new(33, 17));
+}
+
+#[test]
 fn a_file_of_only_corrupt_frames_gives_an_error() {
     let dir = tempfile::tempdir().expect("dir");
     let path = media::write(dir.path(), "m.avi", &media::mjpeg(12), "avimux");

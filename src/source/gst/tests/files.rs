@@ -1,14 +1,14 @@
 //! Good files and descriptions: every frame, in its own format, uncopied, upright.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
 
-use super::super::super::{Read, Source};
+use super::super::super::{Flow, Read, Source, SourceEvent, spawn};
 use super::super::GstSource;
-use super::{camera, drain, drain_camera, media, system_clocks};
+use super::{Stopwatch, camera, drain, drain_camera, media, system_clocks};
 use crate::config::{Camera, Pace, Repeat};
 use crate::frame::{PixelFormat, YuvMatrix};
 use crate::geometry::ImageSize;
@@ -220,7 +220,7 @@ fn an_unpaced_reader_that_pauses_loses_nothing() {
     let dir = tempfile::tempdir().expect("dir");
     let path = media::write(dir.path(), "a.mkv", &media::h264(30), "matroskamux");
     let mut source = GstSource::open(&file(&path), &system_clocks()).expect("opens");
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let mut frames = 0;
     loop {
         match source.read(Duration::from_millis(200)).expect("reads") {
@@ -246,4 +246,61 @@ fn a_live_description_is_live_and_stamped_as_it_arrives() {
         assert!((15_000_000..25_000_000).contains(&step), "{step}");
         assert!(pair[1].arrival_mono_nanos <= pair[1].decoded_mono_nanos);
     }
+}
+
+/// Runs a camera under its supervisor until `frames` frames came, or it ended: arrival times, and what else it said.
+fn supervised(camera: Camera, frames: usize) -> (Vec<i64>, Vec<String>) {
+    let (give, take) = std::sync::mpsc::channel();
+    let handle = spawn(camera, system_clocks(), move |event| match give.send(event) {
+        Ok(()) => Flow::Continue,
+        Err(_) => Flow::Stop,
+    })
+    .expect("spawns");
+    let (mut times, mut said) = (Vec::new(), Vec::new());
+    while times.len() < frames {
+        match take.recv_timeout(Duration::from_secs(20)).expect("event") {
+            SourceEvent::Frame(frame) => {
+                times.push(frame.arrival_mono_nanos);
+                assert_eq!(frame.frame_number, times.len() as u64);
+            }
+            SourceEvent::State { state, .. } => said.push(state.to_string()),
+            SourceEvent::Damaged { detail, .. } => said.push(detail),
+            SourceEvent::Stalled { .. } => said.push("stalled".to_owned()),
+            SourceEvent::Ended { error } => {
+                said.push(format!("ended {error:?}"));
+                break;
+            }
+        }
+    }
+    assert!(handle.join());
+    (times, said)
+}
+
+#[test]
+fn a_paced_file_ends_as_a_state() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = media::write(dir.path(), "a.mp4", &media::h264(15), "mp4mux");
+    let mut camera = file(&path);
+    camera.pace = Pace::RealTime;
+    let (times, mut said) = supervised(camera, usize::MAX);
+    assert_eq!(times.len(), 15);
+    // Loading GStreamer's plugins may take longer than the 150 ms after which frames are missed.
+    said.retain(|what| what != "stalled");
+    assert_eq!(said, ["CONNECTING", "STREAMING", "OFFLINE", "ended None"]);
+}
+
+#[test]
+fn a_paced_loop_has_no_long_gap() {
+    let dir = tempfile::tempdir().expect("dir");
+    let path = media::write(dir.path(), "a.mp4", &media::h264(10), "mp4mux");
+    let mut camera = file(&path);
+    camera.pace = Pace::RealTime;
+    camera.repeat = Repeat::Loop;
+    let (times, _) = supervised(camera, 45);
+    let gaps: Vec<i64> = times.windows(2).map(|w| (w[1] - w[0]) / 1_000_000).collect();
+    eprintln!("ms between frames of a loop of ten: {gaps:?}");
+    // Generous: four other tests may run on the same two cores.
+    assert!(gaps.iter().all(|ms| *ms < 500), "{gaps:?}");
+    let took = times[44] - times[0];
+    assert!(took > 44 * 38_000_000, "{took}");
 }

@@ -32,16 +32,15 @@ pub(super) fn run(description: &str) {
         &[gst::MessageType::Eos, gst::MessageType::Error],
     );
     pipeline.set_state(gst::State::Null).expect("stops");
-    match message.expect("ends within 30 s").view() {
-        gst::MessageView::Error(e) => panic!("{description}: {} {:?}", e.error(), e.debug()),
-        _ => {}
+    if let gst::MessageView::Error(e) = message.expect("ends within 30 s").view() {
+        panic!("{description}: {} {:?}", e.error(), e.debug());
     }
 }
 
 /// `<video> ! <muxer> ! file`.
 pub(super) fn write(dir: &Path, name: &str, video: &str, muxer: &str) -> PathBuf {
     let path = dir.join(name);
-    run(&format!("{video} ! {muxer} ! filesink location={}", path.display()));
+    run(&format!("{video} ! {muxer} ! filesink location=\"{}\"", path.display()));
     path
 }
 
