@@ -6,6 +6,8 @@
 // cudarc's loader and attribute calls are unsafe functions.
 #![allow(unsafe_code)]
 
+pub mod libraries;
+
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute};
 

@@ -20,6 +20,8 @@ pub mod proposals;
 pub mod roi_align;
 
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod goldens;
 
 use crate::geometry::{NetworkPx, PixelBox};

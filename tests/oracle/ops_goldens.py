@@ -1,16 +1,18 @@
-"""Goldens of `src/ops` from torchvision: tests/data/ops/*.json. Small, so that they can be read.
+"""Goldens of `src/ops` from torchvision, of run lengths from pycocotools: tests/data/ops/*.json. Small, so that they can be read.
 
-    python tests/oracle/ops_goldens.py        needs torch and torchvision; the versions used are in each file
+    python tests/oracle/ops_goldens.py        needs torch, torchvision, pycocotools; the versions used are in each file
 
 Inputs are stored, or, where they are large, come from `noise`, which the Rust tests have too. Boxes are flat lists of x0, y0,
 x1, y1; sizes are [width, height].
 """
 import json
 import pathlib
+from importlib.metadata import version
 
 import numpy as np
 import torch
 import torchvision
+from pycocotools import mask as coco_mask
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
@@ -19,7 +21,7 @@ from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, con
 from torchvision.ops import MultiScaleRoIAlign, boxes as box_ops
 
 OUT = pathlib.Path(__file__).parents[1] / "data" / "ops"
-MADE_WITH = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+MADE_WITH = f"torch {torch.__version__}, torchvision {torchvision.__version__}, pycocotools {version('pycocotools')}"
 
 
 def noise(count, seed):
@@ -130,8 +132,21 @@ def detections():
           boxes=flat(boxes[0]), scores=flat(scores[0]), labels=flat(labels[0]))
 
 
+def rle():
+    """Bitmaps in the top left corner of a frame, as rows of text, and the counts of the whole frame."""
+    cases = []
+    for seed, (width, height, right, below) in enumerate([(1, 1, 0, 0), (9, 7, 0, 0), (12, 5, 3, 0), (7, 16, 0, 4), (20, 20, 40, 30)]):
+        rough = noise(width * height, seed).view(height, width).numpy()
+        mask = (rough + np.roll(rough, 1, 0) > -0.3).astype(np.uint8)
+        mask[0, 0] = 1
+        frame = np.pad(mask, ((0, below), (0, right)))
+        counts = coco_mask.encode(np.asfortranarray(frame))["counts"].decode()
+        cases.append({"frame": [width + right, height + below], "rows": ["".join(".#"[v] for v in row) for row in mask], "counts": counts})
+    write("rle.json", cases=cases)
+
+
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
-    for make in (anchors, box_deltas, nms, proposals, roi_align, detections):
+    for make in (anchors, box_deltas, nms, proposals, roi_align, detections, rle):
         with torch.no_grad():
             make()

@@ -11,7 +11,8 @@ pub struct Nms {
     /// (group, descending score, index).
     order: Vec<(u32, u64)>,
     kept: Kept,
-    one_group: Vec<u64>,
+    /// (descending score, index) of all kept boxes.
+    keys: Vec<u64>,
 }
 
 /// Kept boxes of a group, coordinate by coordinate, padded to whole blocks with boxes that meet nothing.
@@ -45,19 +46,19 @@ impl Nms {
                 (group, u64::from(descending_key(score)) << 32 | index as u64)
             }));
         self.order.sort_unstable();
-        self.one_group.clear();
+        self.keys.clear();
         for group in self.order.chunk_by(|a, b| a.0 == b.0) {
             self.kept.clear();
             for &(_, key) in group {
                 let candidate = &boxes[key as u32 as usize];
                 if !self.kept.any_exceeds(candidate, threshold) {
                     self.kept.push(candidate);
-                    self.one_group.push(key);
+                    self.keys.push(key);
                 }
             }
         }
-        self.one_group.sort_unstable();
-        keep.extend(self.one_group.iter().map(|&key| key as u32 as usize));
+        self.keys.sort_unstable();
+        keep.extend(self.keys.iter().map(|&key| key as u32 as usize));
     }
 }
 

@@ -213,7 +213,7 @@ impl Canvas {
     }
 
     /// Pulls every pixel towards `colour`; `alpha` 0..=256.
-    pub(super) fn veil(&mut self, colour: Rgb, alpha: u16) {
+    pub fn veil(&mut self, colour: Rgb, alpha: u16) {
         let tone = self.tone(colour);
         self.rect(self.bounds(), tone, alpha);
     }

@@ -75,9 +75,9 @@ impl Canvas {
             out_row[..width].copy_from_slice(row);
             out_row[width..].fill(row[width - 1]);
         }
-        for plane in 1..3 {
+        for (plane, layout) in layout.iter().enumerate().skip(1) {
             for y in 0..coded.height as usize / 2 {
-                let start = layout[plane].offset + y * layout[plane].row_pitch;
+                let start = layout.offset + y * layout.row_pitch;
                 let out_row = &mut out[start..start + coded.width as usize / 2];
                 halve_rows(row_of(plane, 2 * y), row_of(plane, 2 * y + 1), out_row);
             }

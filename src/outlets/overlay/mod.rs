@@ -52,4 +52,4 @@ pub fn save_png(canvas: &Canvas, path: &Path) -> Result<(), StillError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

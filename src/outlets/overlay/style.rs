@@ -69,7 +69,7 @@ const PALETTE: [Rgb; 16] = [
     Rgb(233, 30, 150),
     Rgb(0, 150, 90),
     Rgb(255, 176, 140),
-    Rgb(140, 120, 255),
+    Rgb(150, 160, 175),
 ];
 
 /// The colour of a class, the same in every picture.

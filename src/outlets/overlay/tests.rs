@@ -182,7 +182,12 @@ fn every_size_down_to_one_pixel_is_drawn_without_a_panic() {
             });
             draw(&mut canvas, &one, &classes(), &Caption { no_result, ..caption() });
             let coded = coded_size(size);
-            assert!(coded.width % 2 == 0 && coded.height % 2 == 0 && coded.width >= 16 && coded.height >= 16);
+            assert!(
+                coded.width.is_multiple_of(2)
+                    && coded.height.is_multiple_of(2)
+                    && coded.width >= 16
+                    && coded.height >= 16
+            );
             i420(&canvas);
         }
     }

@@ -100,8 +100,8 @@ impl Light {
         ]);
         let warmth = dice.range(-1.0, 1.0);
         let tint = |w: f32| [1.0 + 0.14 * w, 1.0, 1.0 - 0.18 * w];
-        let key = dice.range(0.55, 1.0);
-        let fill = dice.range(0.22, 0.45);
+        let key = dice.range(0.7, 1.25);
+        let fill = dice.range(0.14, 0.36);
         let sky = scale(tint(-warmth * dice.range(0.0, 0.9)), fill);
         Light {
             towards,
@@ -171,11 +171,11 @@ impl Belt {
 impl Sensor {
     /// `grey` is the belt's luminance under this scene's light: dark belts are exposed longer, as a camera would.
     pub fn new(dice: &mut Dice, grey: f32) -> Sensor {
-        let target = dice.range(0.8, 1.3);
+        let target = dice.range(1.1, 1.75);
         let gain = target * 0.62 / (grey * 0.9 + 0.42);
         let w = dice.range(-0.09, 0.09);
         let g = dice.range(-0.03, 0.03);
-        let sharp = dice.range(0.36, 0.72);
+        let sharp = dice.range(0.48, 0.76);
         let motion = if dice.chance(0.4) { dice.range(0.0, 0.5) } else { 0.0 };
         let noise = dice.range(0.6, 3.6);
         Sensor {

@@ -60,6 +60,17 @@ pub fn unit(a: V3) -> V3 {
     }
 }
 
+/// Largest whole number not above `x`, for |x| < 4 million. A float-to-int cast costs several times as much and
+/// keeps loops from becoming vector code.
+#[inline(always)]
+pub fn floor(x: f32) -> i32 {
+    // At this size a float's last bit counts ones: adding it rounds to a whole number.
+    const WHOLE: f32 = 12_582_912.0;
+    let near = x + WHOLE;
+    let k = near.to_bits().wrapping_sub(WHOLE.to_bits()) as i32;
+    k - i32::from(near - WHOLE > x)
+}
+
 #[inline(always)]
 pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
