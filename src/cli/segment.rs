@@ -41,7 +41,7 @@ pub struct Args {
     /// f32 or bf16, instead of the recipe's.
     #[arg(long)]
     pub precision: Option<Precision>,
-    /// Threads of the network; one a core unless given.
+    /// Threads of the network; one a processor, at most eight, unless given.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
 }

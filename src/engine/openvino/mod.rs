@@ -10,11 +10,14 @@ use ::openvino::{CompiledModel, Core, DeviceType, InferRequest, InferenceError, 
 use super::graph::{Dim, Graph};
 use super::{EngineError, ExecutorIdentity, Precision};
 
+/// Unless told otherwise: a network that runs for 10 ms gains nothing from more.
+const MOST_THREADS: usize = 8;
+
 /// How programs are to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     pub precision: Precision,
-    /// Threads of one run; `None` = one a core.
+    /// Threads of one run; `None` = one a processor, at most [`MOST_THREADS`].
     pub threads: Option<usize>,
 }
 
@@ -81,9 +84,14 @@ impl OpenVino {
             // Pinned threads starve when another camera's decoder or encoder sits on their core.
             (RwPropertyKey::HintEnableCpuPinning, "NO".to_owned()),
         ];
-        if let Some(threads) = settings.threads {
-            settings_of_cpu.push((RwPropertyKey::InferenceNumThreads, threads.max(1).to_string()));
-        }
+        // OpenVINO's own choice counts cores, not processors, and in a virtual machine guesses wrong.
+        let all = || {
+            std::thread::available_parallelism()
+                .map_or(1, usize::from)
+                .min(MOST_THREADS)
+        };
+        let threads = settings.threads.unwrap_or_else(all).max(1);
+        settings_of_cpu.push((RwPropertyKey::InferenceNumThreads, threads.to_string()));
         for (key, value) in settings_of_cpu {
             core.set_property(&DeviceType::CPU, &key, &value)
                 .map_err(|e| failed("set up", key.as_ref(), &e))?;

@@ -33,7 +33,7 @@ const MASK_BATCHES: [usize; 5] = [16, 8, 4, 2, 1];
 pub struct Options {
     /// `None` = the recipe's.
     pub precision: Option<Precision>,
-    /// Threads of the dense parts; `None` = one a core.
+    /// Threads of the dense parts; `None` = one a processor, at most eight.
     pub threads: Option<usize>,
     /// Instead of the recipe's. A higher one leaves the detections above it as they are and saves the masks of the rest.
     pub score_threshold: Option<f32>,
