@@ -23,6 +23,8 @@ pub mod device; // CUDA driver: what this machine has
 #[cfg(feature = "pipeline")]
 pub mod engine; // graph -> ONNX -> an executor; knows nothing of Mask R-CNN
 #[cfg(feature = "pipeline")]
+pub mod evaluate; // COCO AP against ground truth
+#[cfg(feature = "pipeline")]
 pub mod frame; // one picture of one camera
 #[cfg(feature = "pipeline")]
 pub mod model; // the networks and their weights

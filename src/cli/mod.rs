@@ -1,3 +1,68 @@
-//! One file a subcommand.
+//! The command line: one file a subcommand. Belongs here: arguments, tables, progress, exit codes. Not here: work.
 
-pub mod watch;
+mod demo;
+mod doctor;
+mod eval;
+mod progress;
+mod run;
+mod segment;
+mod synth;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Cameras in, instance masks out, to robots, in real time.
+#[derive(Debug, Parser)]
+#[command(name = "maskcast", version, max_term_width = 100)]
+struct Cli {
+    /// Log filter, as in RUST_LOG, for example `info` or `maskcast::source=debug`
+    #[arg(long, global = true, default_value = "warn", env = "MASKCAST_LOG", hide_env = true)]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Demo(demo::Args),
+    Watch(watch::Args),
+    Segment(segment::Args),
+    Eval(eval::Args),
+    Synth(synth::Args),
+    Doctor(doctor::Args),
+}
+
+/// Runs the program. Exit codes: 0 done, 1 something failed (said on standard error), 2 wrong arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = match EnvFilter::try_new(&cli.log) {
+        Ok(filter) => filter,
+        Err(error) => {
+            eprintln!("error: --log {:?}: {error}", cli.log);
+            return ExitCode::from(2);
+        }
+    };
+    // Zenoh says a lot at `warn` when peers come and go; our own publisher reports what matters.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let done = match cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Watch(args) => watch::run(args),
+        Command::Segment(args) => segment::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Synth(args) => synth::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(args) => doctor::run(args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,6 +1,17 @@
 //! Launch files: as written (`file`), then as meant (`resolve`): unknown keys refused, units in keys, defaults in one
 //! place. Not here: engine recipes' meaning (`model::recipe`), what a source does with its settings (`source`).
 
+mod error;
+mod file;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod uri;
+
+pub use error::ConfigError;
+pub use resolve::{parse, read};
+pub use uri::{DEFAULT_SCENE, SourceUriError, redact};
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -37,8 +48,8 @@ pub struct Camera {
     pub stall_timeout: Duration,
 }
 
-/// Where pictures come from.
-#[derive(Debug, Clone, PartialEq)]
+/// Where pictures come from. Written and read in `uri`.
+#[derive(Clone, PartialEq)]
 pub enum SourceUri {
     /// `rtsp://` or `rtsps://`, password included: never print it, use [`SourceUri::redacted`].
     Rtsp(String),

@@ -119,6 +119,27 @@ fn conformance_counts_come_back_byte_for_byte() {
 }
 
 #[test]
+fn frame_counts_are_those_of_pycocotools() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/ops/rle.json");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let rows: Vec<&str> = case["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|r| r.as_str().unwrap())
+            .collect();
+        let side = |i: usize| case["frame"][i].as_u64().unwrap() as u32;
+        let counts = drawn(0, 0, &rows).to_frame_counts(ImageSize::new(side(0), side(1)));
+        assert_eq!(
+            counts.as_deref(),
+            Some(case["counts"].as_str().unwrap().as_bytes()),
+            "{rows:?}"
+        );
+    }
+}
+
+#[test]
 fn conformance_refused_bytes_are_refused() {
     let cases = conformance("bad_rle.jsonl");
     assert!(cases.len() >= 9);

@@ -46,16 +46,16 @@ impl SoftMask {
 
 /// One pixel column (or row) inside the RoI.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sample {
-    pub(crate) pixel: u32,
+struct Sample {
+    pixel: u32,
     /// Cell at or before the pixel's centre, -1 ..= side - 1.
-    pub(crate) cell: i64,
+    cell: i64,
     /// Weight of the next cell, of `2 * (hi - lo)`.
-    pub(crate) weight: i64,
+    weight: i64,
 }
 
 /// The pixel columns (rows) whose centre lies in `lo..hi`, 1/256 px, and in `0..limit` px.
-pub(crate) fn samples(lo: i32, hi: i32, side: u32, limit: u32) -> impl Iterator<Item = Sample> {
+fn samples(lo: i32, hi: i32, side: u32, limit: u32) -> impl Iterator<Item = Sample> {
     let (lo, hi) = (i64::from(lo), i64::from(hi));
     let first = (lo - 128 + 255).div_euclid(256).max(0); // ceil((lo - 128) / 256)
     let end = (hi - 128 + 255).div_euclid(256).min(i64::from(limit)); // first centre at or beyond hi
@@ -109,4 +109,4 @@ pub fn paste(soft: &SoftMask, frame: ImageSize) -> Option<MaskRuns> {
 
 #[cfg(test)]
 #[path = "soft_tests.rs"]
-pub(crate) mod tests;
+mod tests;

@@ -3,7 +3,7 @@
 use super::super::rle::tests::{conformance, mask_of, number};
 use super::*;
 
-pub(crate) fn soft(side: u32, roi: [i32; 4], values: &[u8]) -> SoftMask {
+fn soft(side: u32, roi: [i32; 4], values: &[u8]) -> SoftMask {
     let [x0, y0, x1, y1] = roi;
     SoftMask {
         roi: LatticeBox { x0, y0, x1, y1 },

@@ -1,1 +1,22 @@
-//! (room)
+//! The networks and their weights. Belongs here: recipes, weights under torchvision's names, which layers make a network,
+//! and the run of one picture through its parts. Not here: layers and executors (`engine`), what runs between the dense
+//! parts (`ops`), pictures (`preprocess`), source px (`instances::decode`).
+
+mod backbone;
+mod batches;
+mod identity;
+mod infer;
+mod mask_rcnn;
+mod recipe;
+mod roi_heads;
+mod rpn;
+mod weights;
+
+pub use identity::EngineIdentity;
+pub use infer::{Inference, MaskRcnn, Masks, ModelError, Options, Spent};
+pub use recipe::{Channels, Depth, Input, Network, Origin, Recipe, RecipeError, TestSettings};
+pub use weights::{Weights, WeightsError};
+
+/// A small engine made from seeds, for tests of other rooms.
+#[cfg(test)]
+pub(crate) use infer::tests::golden;

@@ -1,6 +1,8 @@
 //! Where results go. An outlet sees frames and instances, never the engine, the model or the source.
 
+pub mod overlay;
 pub mod publish; // zenoh
+pub mod record; // annotated video
 
 use std::sync::Arc;
 

@@ -1,1 +1,31 @@
-//! (room)
+//! The running whole: sources push frames in, one engine thread looks at them, one publishing thread hands the outcome
+//! of every expected frame to the outlets, in order.
+//!
+//! Belongs here: queues and their policies, order, deadlines, threads, metrics, shutdown. Not here: what a frame, a
+//! network or a message is.
+//!
+//! ```text
+//! source/<camera> --Intake (1 a camera: newest wins, or waits when unpaced)--> engine --+
+//!       |                                                                               | Desk (bounded 256, waits)
+//!       +--Expected, state, stalls, damaged frames--------------------------------------+--> publish --> outlets
+//! ```
+
+mod admission;
+mod assemble;
+mod engine_loop;
+mod events;
+mod intake;
+mod ledger;
+mod metrics;
+mod publishing;
+mod segmenter;
+mod service;
+
+pub use assemble::{CameraStateSink, Parts, Pipeline, PipelineError};
+pub use engine_loop::{MaskBranch, Segmented, Segmenter};
+pub use metrics::{CameraSnapshot, Latency, Snapshot};
+pub use segmenter::MaskRcnnSegmenter;
+pub use service::{Service, ServiceError, looks_like_recipe};
+
+#[cfg(test)]
+mod tests;

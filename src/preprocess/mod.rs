@@ -1,1 +1,113 @@
-//! (room)
+//! Picture -> network input, in one pass: colour, bilinear resize, normalisation, padding. Belongs here: what happens to
+//! pixels before the network. Not here: what the network does with them (`model`), where a picture lies in the input
+//! (`geometry::Letterbox`).
+//!
+//! The output is [3, H, W] f32: red, green, blue planes of `(value / 255 - mean) / std` in the top-left `resized` part,
+//! zeros beside and below it (padding comes after normalisation, as in torchvision). Resampling is bilinear with
+//! half-pixel centres, edges repeated, no antialiasing: torchvision's `F.interpolate(align_corners=False)`, each axis by
+//! its own ratio.
+//!
+//! Y'CbCr: a pixel takes the chroma sample that covers it (nearest, x / 2 and y / 2 rounded down), and the matrix is
+//! applied before values are clamped to 0..1. Interpolation lies between the two, so that it can run on the samples as
+//! they are stored; for colours inside the RGB cube that equals converting first.
+
+mod colour;
+mod fast;
+mod plain;
+
+use crate::frame::{Image, PixelFormat, YuvMatrix};
+use crate::geometry::{ImageSize, Letterbox};
+
+/// Of red, green, blue in 0..1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalise {
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+}
+
+/// Why a picture cannot become a network input.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PreprocessError {
+    #[error("a picture of {source_size} does not fit a network input of {network}: both need pixels")]
+    Empty { source_size: ImageSize, network: ImageSize },
+    #[error("network input of {network} has {got} values: expected {expected}")]
+    Output {
+        network: ImageSize,
+        expected: usize,
+        got: usize,
+    },
+}
+
+/// Keeps the tables of the last kind of picture it saw: one a camera or a network input.
+#[derive(Debug)]
+pub struct Preprocessor {
+    normalise: Normalise,
+    plan: Option<(Kind, fast::Plan)>,
+}
+
+/// What the tables depend on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Kind {
+    format: PixelFormat,
+    matrix: YuvMatrix,
+    letterbox: Letterbox,
+}
+
+impl Preprocessor {
+    pub fn new(normalise: Normalise) -> Preprocessor {
+        Preprocessor { normalise, plan: None }
+    }
+
+    /// Writes every value of `out` [3, H, W] and says where the picture lies in it.
+    pub fn run(&mut self, image: &Image, network: ImageSize, out: &mut [f32]) -> Result<Letterbox, PreprocessError> {
+        let letterbox = fit(image, network, out)?;
+        let kind = Kind {
+            format: image.format,
+            matrix: image.matrix,
+            letterbox,
+        };
+        let normalise = self.normalise;
+        let plan = match &mut self.plan {
+            Some((known, plan)) if *known == kind => plan,
+            slot => &mut slot.insert((kind, fast::Plan::new(&kind, normalise))).1,
+        };
+        plan.run(image, out);
+        Ok(letterbox)
+    }
+
+    /// The same by plain loops: the specification, about a hundred times slower.
+    pub fn run_plain(&self, image: &Image, network: ImageSize, out: &mut [f32]) -> Result<Letterbox, PreprocessError> {
+        let letterbox = fit(image, network, out)?;
+        plain::run(image, &letterbox, self.normalise, out);
+        Ok(letterbox)
+    }
+}
+
+fn fit(image: &Image, network: ImageSize, out: &[f32]) -> Result<Letterbox, PreprocessError> {
+    let letterbox = Letterbox::fit(image.size, network).ok_or(PreprocessError::Empty {
+        source_size: image.size,
+        network,
+    })?;
+    let expected = 3 * network.width as usize * network.height as usize;
+    if out.len() != expected {
+        return Err(PreprocessError::Output {
+            network,
+            expected,
+            got: out.len(),
+        });
+    }
+    Ok(letterbox)
+}
+
+/// Where output position `i` of `to` samples an axis of `from`: two neighbours and the weight of the second. In f32, as
+/// torchvision computes it.
+fn neighbours(i: usize, from: u32, to: u32) -> (usize, usize, f32) {
+    let scale = from as f32 / to as f32;
+    let at = ((i as f32 + 0.5) * scale - 0.5).max(0.0);
+    let last = from as usize - 1;
+    let low = (at as usize).min(last);
+    (low, (low + 1).min(last), at - low as f32)
+}
+
+#[cfg(test)]
+mod tests;

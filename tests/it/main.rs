@@ -1,6 +1,9 @@
 //! Rooms together: each module runs the real thing over loopback or on files.
 
 // Helpers outside of #[test] functions are tests too.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod command_line;
+mod launch;
 mod publish;
+mod whole;

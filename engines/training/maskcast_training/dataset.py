@@ -14,6 +14,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 GRID = 64
+RECORD = 16 + GRID * GRID // 8  # bytes an instance: its frame as 4 float32, then the bits
 
 
 def class_names(path):
@@ -59,16 +60,28 @@ class CocoSet:
         self.labels = np.array(self.labels, np.int64)
         n, m = len(self.entries), len(self.labels)
         key = hashlib.sha256(text.encode() + str(self.folder.resolve()).encode()).hexdigest()[:16]
-        path = Path(cache_dir) / f"coco-{key}.cache"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        record = 16 + GRID * GRID // 8  # frame as 4 float32, then the bits
-        self.size = at + m * record + n
-        if not path.exists() or path.stat().st_size != self.size:
-            with open(path, "ab") as file:
-                os.truncate(file.fileno(), self.size)  # sparse: takes disk only as it fills
-        whole = np.memmap(path, np.uint8, "r+", shape=(self.size,))
-        self.pixels, records, self.filled = whole[:at], whole[at : at + m * record], whole[at + m * record :]
-        self.records = records.reshape(m, record)
+        self.path = Path(cache_dir) / f"coco-{key}.cache"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.pixel_bytes = at
+        size = at + m * RECORD + n
+        if not self.path.exists() or self.path.stat().st_size != size:
+            with open(self.path, "ab") as file:
+                os.truncate(file.fileno(), size)  # sparse: takes disk only as it fills
+        self.open()
+
+    def open(self):
+        n, m, at = len(self.entries), len(self.labels), self.pixel_bytes
+        whole = np.memmap(self.path, np.uint8, "r+", shape=(at + m * RECORD + n,))
+        self.pixels, self.filled = whole[:at], whole[at + m * RECORD :]
+        self.records = whole[at : at + m * RECORD].reshape(m, RECORD)
+
+    def __getstate__(self):
+        # A worker process opens the file anew: pickled as it stands, a memory map is copied whole.
+        return {k: v for k, v in self.__dict__.items() if k not in ("pixels", "filled", "records")}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        self.open()
 
     def __len__(self):
         return len(self.entries)

@@ -12,13 +12,13 @@ from .model import Facts, build
 def export(state, facts, classes, path, notes=None):
     """state: a state_dict of `build(facts)`. Writes PATH and PATH with the suffix .json; replaced whole, never half."""
     path = Path(path)
-    # Batch-norm variances can lie below fp16's normal range; the smallest normal number does the same work beside eps.
     tensors = {}
     for name, value in state.items():
         if not name.endswith("num_batches_tracked"):
             tensors[name] = value.detach().float().cpu().clamp(-65504, 65504).half().contiguous()
     part = path.with_suffix(".part")
     save_file(tensors, str(part), metadata={"format": "pt", "arch": facts.arch})
+    part.chmod(0o644)
     part.replace(path)
     channels = {f"layer{i}": tensors[f"backbone.body.layer{i}.0.conv1.weight"].shape[0] for i in (1, 2, 3, 4)}
     record = {"classes": classes, **facts.as_dict(), "stage_planes": channels} | (notes or {})

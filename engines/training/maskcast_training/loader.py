@@ -44,9 +44,11 @@ def match_anchors(rng, anchors, boxes, count, positive_iou=0.7, negative_iou=0.3
 class Batches(IterableDataset):
     """An endless stream of batches; rank r of n takes every n-th image of a permutation all ranks share."""
 
-    def __init__(self, coco, anchors, out_size, scales, batch, rank, world, seed, flips, anchor_count, positive_iou):
-        self.coco, self.anchors, self.out_size, self.scales = coco, anchors, out_size, scales
-        self.batch, self.rank, self.world, self.seed = batch, rank, world, seed
+    def __init__(
+        self, coco, anchors, out_size, deployed_size, scales, batch, rank, world, seed, flips, anchor_count, positive_iou
+    ):
+        self.coco, self.anchors, self.out_size, self.deployed_size = coco, anchors, out_size, deployed_size
+        self.scales, self.batch, self.rank, self.world, self.seed = scales, batch, rank, world, seed
         self.flips, self.anchor_count, self.positive_iou = flips, anchor_count, positive_iou
 
     def __iter__(self):
@@ -63,8 +65,11 @@ class Batches(IterableDataset):
 
     def one(self, rng, i):
         item = self.coco[i]
+        # `scales` are relative to the scale at which the deployed input would show this image.
+        fit = min(d / s for d, s in zip(self.deployed_size, item[0].shape))
+        scales = tuple(s * fit for s in self.scales)
         for _ in range(4):  # a window with nothing in it teaches little
-            made = sample(rng, item, self.out_size, self.scales, self.flips)
+            made = sample(rng, item, self.out_size, scales, self.flips)
             if len(made[1]):
                 break
         return *made, match_anchors(rng, self.anchors, made[1], self.anchor_count, self.positive_iou)

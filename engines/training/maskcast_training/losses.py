@@ -40,6 +40,21 @@ def iou(a, b):
     return overlap / (area_a[:, None] + area_b - overlap).clamp(min=1e-6)
 
 
+def mask_logits(predictor, features, label):
+    """features [R,C,s,s], label [R] -> logits [R,2s,2s] of each RoI's own class.
+
+    MaskRCNNPredictor for one class a RoI. Its 2x2 stride-2 deconvolution touches each output once, so it is a matrix
+    product; written so, its gradient is ten times faster on a CPU.
+    """
+    deconv, last = predictor.conv5_mask, predictor.mask_fcn_logits
+    r, c, s, _ = features.shape
+    weight = deconv.weight.permute(0, 2, 3, 1).reshape(c, -1)
+    cells = features.permute(0, 2, 3, 1).reshape(-1, c) @ weight + deconv.bias.repeat(4).to(features.dtype)
+    cells = F.relu(cells).view(r, s * s * 4, -1)
+    logits = torch.bmm(cells, last.weight[label, :, 0]) + last.bias[label][:, None, None]
+    return logits.view(r, s, s, 2, 2).permute(0, 1, 3, 2, 4).reshape(r, 2 * s, 2 * s)
+
+
 class Step:
     """Callable: batch of tensors -> dict of losses. Holds what stays the same while the image size does."""
 
@@ -150,9 +165,8 @@ class Step:
         heads = self.model.roi_heads
         pooled = rows.pool(image, box, self.facts.mask_roi_size)
         with torch.autocast(pooled.device.type, torch.bfloat16):
-            logits = heads.mask_predictor(heads.mask_head(pooled))
+            logits = mask_logits(heads.mask_predictor, heads.mask_head(pooled), label).float()
         side = logits.shape[-1]
-        logits = logits[torch.arange(len(label), device=label.device), label].float()
         truth = chosen["truth"][positive]
         frame = batch["frames"][image, truth]
         grid = batch["masks"][image, truth].float()[:, None]

@@ -75,15 +75,24 @@ impl Camera {
         })
     }
 
+    /// False if none of a mesh with these corners can be in the picture.
+    pub fn may_show(&self, corners: &[Option<Seen>]) -> bool {
+        let (mut lo, mut hi) = ([f32::MAX; 2], [f32::MIN; 2]);
+        for corner in corners {
+            // Partly behind the camera: it could be anywhere.
+            let Some(c) = corner else { return true };
+            lo = [lo[0].min(c.x), lo[1].min(c.y)];
+            hi = [hi[0].max(c.x), hi[1].max(c.y)];
+        }
+        hi[0] >= 0.0 && hi[1] >= 0.0 && lo[0] <= 2.0 * self.centre[0] && lo[1] <= 2.0 * self.centre[1]
+    }
+
     /// Direction in the world of the ray through image point (x, y), not normalised.
     #[inline(always)]
     pub fn ray(&self, x: f32, y: f32) -> V3 {
         let dx = (x - self.centre[0]) / self.focal_px;
         let dy = (self.centre[1] - y) / self.focal_px;
-        add(
-            self.forward,
-            add(scale(self.right, dx), scale(self.up, dy)),
-        )
+        add(self.forward, add(scale(self.right, dx), scale(self.up, dy)))
     }
 
     /// Where the ray through (x, y) meets the horizontal plane at height `z`; far away when it does not.

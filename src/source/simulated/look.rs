@@ -58,7 +58,11 @@ pub struct Belt {
 /// A saturated or muted colour of any hue.
 pub fn any_colour(dice: &mut Dice) -> V3 {
     let hue = dice.range(0.0, 6.0);
-    let saturation = if dice.chance(0.25) { dice.range(0.0, 0.25) } else { dice.range(0.35, 0.95) };
+    let saturation = if dice.chance(0.25) {
+        dice.range(0.0, 0.25)
+    } else {
+        dice.range(0.35, 0.95)
+    };
     let value = dice.range(0.12, 0.9);
     let value = value * value * 0.9 + 0.03;
     hsv(hue, saturation, value)
@@ -100,8 +104,8 @@ impl Light {
         ]);
         let warmth = dice.range(-1.0, 1.0);
         let tint = |w: f32| [1.0 + 0.14 * w, 1.0, 1.0 - 0.18 * w];
-        let key = dice.range(0.55, 1.0);
-        let fill = dice.range(0.22, 0.45);
+        let key = dice.range(0.7, 1.25);
+        let fill = dice.range(0.14, 0.36);
         let sky = scale(tint(-warmth * dice.range(0.0, 0.9)), fill);
         Light {
             towards,
@@ -142,7 +146,12 @@ impl Belt {
                 [0.5, 0.49, 0.45],
                 [0.12, 0.14, 0.15],
             ]),
-            BeltKind::Ribs => dice.pick(&[[0.05, 0.05, 0.052], [0.07, 0.17, 0.1], [0.2, 0.2, 0.2], [0.3, 0.22, 0.14]]),
+            BeltKind::Ribs => dice.pick(&[
+                [0.05, 0.05, 0.052],
+                [0.07, 0.17, 0.1],
+                [0.2, 0.2, 0.2],
+                [0.3, 0.22, 0.14],
+            ]),
             BeltKind::Mesh => dice.pick(&[[0.34, 0.34, 0.34], [0.22, 0.2, 0.17]]),
             BeltKind::Felt => dice.pick(&[[0.25, 0.25, 0.24], [0.1, 0.13, 0.11], [0.42, 0.38, 0.3]]),
         };
@@ -171,11 +180,11 @@ impl Belt {
 impl Sensor {
     /// `grey` is the belt's luminance under this scene's light: dark belts are exposed longer, as a camera would.
     pub fn new(dice: &mut Dice, grey: f32) -> Sensor {
-        let target = dice.range(0.8, 1.3);
+        let target = dice.range(1.1, 1.75);
         let gain = target * 0.62 / (grey * 0.9 + 0.42);
         let w = dice.range(-0.09, 0.09);
         let g = dice.range(-0.03, 0.03);
-        let sharp = dice.range(0.36, 0.72);
+        let sharp = dice.range(0.48, 0.76);
         let motion = if dice.chance(0.4) { dice.range(0.0, 0.5) } else { 0.0 };
         let noise = dice.range(0.6, 3.6);
         Sensor {

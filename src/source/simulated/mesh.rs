@@ -115,7 +115,7 @@ impl Mesh {
                 (cos(t), sin(t))
             })
             .collect();
-        let mut row = |r: &Ring, n: [f32; 2], mesh: &mut Mesh| -> u32 {
+        let row = |r: &Ring, n: [f32; 2], mesh: &mut Mesh| -> u32 {
             let first = mesh.vertices.len() as u32;
             let len = (n[0] * n[0] + n[1] * n[1]).sqrt().max(1e-9);
             for (k, (c, s)) in turn.iter().enumerate() {
@@ -172,10 +172,7 @@ impl Mesh {
                     p[1] + across[1] * c * r[0] + side[1] * s * r[1],
                     p[2] + across[2] * c * r[0] + side[2] * s * r[1],
                 ];
-                let uv = [
-                    i as f32 / sides as f32,
-                    k as f32 / path.len() as f32 * 0.2 + 0.02,
-                ];
+                let uv = [i as f32 / sides as f32, k as f32 / path.len() as f32 * 0.2 + 0.02];
                 self.push(q, n, uv, 1.0);
             }
             rows.push(first);
@@ -197,13 +194,6 @@ impl Mesh {
             self.triangle(a, b, c, part);
         } else {
             self.triangle(a, c, b, part);
-        }
-    }
-
-    /// Rotate every vertex a quarter turn so that canonical z becomes `-y`, used to build from a rotated frame.
-    pub fn squash_z(&mut self, f: impl Fn(V3) -> V3) {
-        for v in &mut self.vertices {
-            v.p = f(v.p);
         }
     }
 

@@ -60,6 +60,17 @@ pub fn unit(a: V3) -> V3 {
     }
 }
 
+/// Largest whole number not above `x`, for |x| < 4 million. A float-to-int cast costs several times as much and
+/// keeps loops from becoming vector code.
+#[inline(always)]
+pub fn floor(x: f32) -> i32 {
+    // At this size a float's last bit counts ones: adding it rounds to a whole number.
+    const WHOLE: f32 = 12_582_912.0;
+    let near = x + WHOLE;
+    let k = near.to_bits().wrapping_sub(WHOLE.to_bits()) as i32;
+    k - i32::from(near - WHOLE > x)
+}
+
 #[inline(always)]
 pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t
@@ -67,11 +78,7 @@ pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
 
 #[inline(always)]
 pub fn mix(a: V3, b: V3, t: f32) -> V3 {
-    [
-        lerp(a[0], b[0], t),
-        lerp(a[1], b[1], t),
-        lerp(a[2], b[2], t),
-    ]
+    [lerp(a[0], b[0], t), lerp(a[1], b[1], t), lerp(a[2], b[2], t)]
 }
 
 /// 0 below `lo`, 1 above `hi`, smooth between.

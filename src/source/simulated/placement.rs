@@ -90,10 +90,7 @@ impl Strewing {
         if index.rem_euclid(2) == 0 {
             return self.strew(index, &[]);
         }
-        let (before, after) = (
-            self.strew(index - 1, &[]),
-            self.strew(index + 1, &[]),
-        );
+        let (before, after) = (self.strew(index - 1, &[]), self.strew(index + 1, &[]));
         let around: Vec<Placed> = before.into_iter().chain(after).collect();
         self.strew(index, &around)
     }
@@ -241,7 +238,10 @@ impl Strewing {
         let size = super::num::scale(size, k);
         let variant = dice.below(VARIANTS);
         let pose = match class {
-            BALL => Pose::Any(super::num::unit([dice.range(-1.0, 1.0), dice.range(-1.0, 1.0), dice.range(-1.0, 1.0)]), turn),
+            BALL => Pose::Any(
+                super::num::unit([dice.range(-1.0, 1.0), dice.range(-1.0, 1.0), dice.range(-1.0, 1.0)]),
+                turn,
+            ),
             _ if dice.chance(p_stand) => Pose::Standing(match class {
                 BOLT => false,
                 BAG | CAN => dice.chance(0.5),

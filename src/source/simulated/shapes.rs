@@ -19,7 +19,7 @@ pub const CONE: usize = 7;
 
 pub fn build(class: usize, dice: &mut Dice) -> Mesh {
     match class {
-        BOX => carton(dice),
+        BOX => carton(),
         BOTTLE => bottle(dice),
         CAN => can(dice),
         MUG => mug(dice),
@@ -32,7 +32,7 @@ pub fn build(class: usize, dice: &mut Dice) -> Mesh {
 }
 
 /// Unit cube; the object's own sides come from stretching.
-fn carton(_dice: &mut Dice) -> Mesh {
+fn carton() -> Mesh {
     let mut m = Mesh::default();
     m.block([0.0; 3], [0.5; 3], 0);
     // The sides darken a little towards the foot.
@@ -68,11 +68,7 @@ fn bottle(dice: &mut Dice) -> Mesh {
     for k in 1..=5 {
         let t = k as f32 / 5.0;
         let s = 0.5 - 0.5 * cos(t * PI);
-        p.push(ring(
-            r + (neck - r) * s,
-            shoulder + (neck_z - shoulder) * t,
-            0,
-        ));
+        p.push(ring(r + (neck - r) * s, shoulder + (neck_z - shoulder) * t, 0));
     }
     p.push(ring(neck, 0.89, 0));
     p.push(edge(cap, 0.89, 2));
@@ -112,8 +108,14 @@ fn can(dice: &mut Dice) -> Mesh {
     p.push(edge(end, 1.0 - lip, 1));
     p.push(ring(end, 1.0, 1));
     p.push(edge(end * 0.93, 1.0, 1));
-    p.push(Ring { ao: 0.6, ..edge(end * 0.9, 0.955, 1) });
-    p.push(Ring { ao: 0.95, ..ring(end * 0.72, 0.955, 1) });
+    p.push(Ring {
+        ao: 0.6,
+        ..edge(end * 0.9, 0.955, 1)
+    });
+    p.push(Ring {
+        ao: 0.95,
+        ..ring(end * 0.72, 0.955, 1)
+    });
     p.push(edge(end * 0.7, 0.965, 1));
     p.push(ring(0.0, 0.965, 1));
     let mut m = Mesh::default();
@@ -143,17 +145,16 @@ fn mug(dice: &mut Dice) -> Mesh {
         let t = k as f32 / 3.0;
         p.push(Ring {
             ao: 1.0 - 0.62 * t,
-            ..ring(
-                r - wall - (r - foot) * 0.6 * t,
-                0.97 + (depth - 0.97) * t,
-                1,
-            )
+            ..ring(r - wall - (r - foot) * 0.6 * t, 0.97 + (depth - 0.97) * t, 1)
         });
     }
     if let Some(last) = p.last_mut() {
         last.crease = true;
     }
-    p.push(Ring { ao: 0.5, ..ring(0.0, depth, 1) });
+    p.push(Ring {
+        ao: 0.5,
+        ..ring(0.0, depth, 1)
+    });
     let mut m = Mesh::default();
     m.lathe(&p, 26, 1.0);
     let reach = dice.range(0.26, 0.36);
@@ -204,13 +205,26 @@ fn bolt(dice: &mut Dice) -> Mesh {
         let one = [1.0; 4];
         let mid = head_h * 0.16;
         m.quad(
-            [corner(b, head, mid), corner(a, head, mid), corner(a, head, head_h), corner(b, head, head_h)]
-                .map(|c| [c[0], c[1], c[2]]),
+            [
+                corner(b, head, mid),
+                corner(a, head, mid),
+                corner(a, head, head_h),
+                corner(b, head, head_h),
+            ],
             0,
             one,
         );
         let low = head * 0.86;
-        m.quad([corner(b, low, 0.0), corner(a, low, 0.0), corner(a, head, mid), corner(b, head, mid)], 0, one);
+        m.quad(
+            [
+                corner(b, low, 0.0),
+                corner(a, low, 0.0),
+                corner(a, head, mid),
+                corner(b, head, mid),
+            ],
+            0,
+            one,
+        );
         let n = [0.0, 0.0, -1.0];
         let i = m.push([0.0, 0.0, 0.0], n, [0.5, 0.5], 1.0);
         let j = m.push(corner(a, low, 0.0), n, [0.0, 0.5], 1.0);
@@ -248,7 +262,10 @@ fn bolt(dice: &mut Dice) -> Mesh {
     let pitch = (0.97 - start) / steps as f32;
     for k in 0..steps {
         let z = start + k as f32 * pitch;
-        p.push(Ring { ao: 0.55, ..edge(shaft * 0.84, z + pitch * 0.25, 1) });
+        p.push(Ring {
+            ao: 0.55,
+            ..edge(shaft * 0.84, z + pitch * 0.25, 1)
+        });
         p.push(edge(shaft * 1.04, z + pitch * 0.75, 1));
     }
     p.push(edge(shaft * 0.85, 0.985, 1));
@@ -278,9 +295,7 @@ fn bag(dice: &mut Dice) -> Mesh {
             )
         })
         .collect();
-    let folds: Vec<(f32, f32)> = (0..7)
-        .map(|_| (dice.range(4.0, 16.0), dice.range(0.0, TAU)))
-        .collect();
+    let folds: Vec<(f32, f32)> = (0..7).map(|_| (dice.range(4.0, 16.0), dice.range(0.0, TAU))).collect();
     let wrinkle = dice.range(0.012, 0.026);
     let mut m = Mesh::default();
     for side in [1.0f32, -1.0] {

@@ -3,13 +3,13 @@
 //! A texel is [mix of colour B over A, mix of colour C over both, brightness (128 = as is), gloss (255 = full)].
 //! The colours themselves belong to the object, so that class cannot be told from colour.
 
-use super::num::{Dice, hash, lerp};
+use super::num::{Dice, floor, hash, lerp};
 
 pub const SIDE: usize = 128;
 const MASK: usize = SIDE - 1;
 
 pub struct Texture {
-    pub texels: Vec<[u8; 4]>,
+    texels: Box<[[u8; 4]; SIDE * SIDE]>,
 }
 
 /// Smooth noise that wraps every 256 steps, 0..=1, used to mottle everything.
@@ -60,41 +60,43 @@ impl Noise {
 impl Texture {
     fn plain() -> Self {
         Texture {
-            texels: vec![[0, 0, 128, 255]; SIDE * SIDE],
+            texels: Box::new([[0, 0, 128, 255]; SIDE * SIDE]),
         }
     }
 
-    /// Bilinear sample; both coordinates wrap. Channels 0..=1 (brightness 1 = as is).
+    /// Bilinear samples at `uv` for `N` pixels at once; both coordinates wrap. Channels 0..=1, brightness 1 = as is.
     #[inline(always)]
-    pub fn sample(&self, u: f32, v: f32) -> [f32; 4] {
-        let x = u * SIDE as f32 + (1024.0 * SIDE as f32 - 0.5);
-        let y = v * SIDE as f32 + (1024.0 * SIDE as f32 - 0.5);
-        let (xi, yi) = (x as i32, y as i32);
-        let (fx, fy) = (x - xi as f32, y - yi as f32);
-        let (x0, y0) = (xi as usize & MASK, yi as usize & MASK);
-        let (x1, y1) = ((x0 + 1) & MASK, (y0 + 1) & MASK);
-        let t = &self.texels;
-        let (a, b) = (t[y0 * SIDE + x0], t[y0 * SIDE + x1]);
-        let (c, d) = (t[y1 * SIDE + x0], t[y1 * SIDE + x1]);
-        let w = [
-            (1.0 - fx) * (1.0 - fy),
-            fx * (1.0 - fy),
-            (1.0 - fx) * fy,
-            fx * fy,
-        ];
-        let mut out = [0.0; 4];
-        for k in 0..4 {
-            out[k] = f32::from(a[k]) * w[0]
-                + f32::from(b[k]) * w[1]
-                + f32::from(c[k]) * w[2]
-                + f32::from(d[k]) * w[3];
+    pub fn sample<const N: usize>(&self, u: &[f32; N], v: &[f32; N], out: [&mut [f32; N]; 4], count: usize) {
+        let (mut place, mut part) = ([[0u32; N]; 2], [[0.0f32; N]; 2]);
+        for (axis, at) in [u, v].into_iter().enumerate() {
+            for k in 0..N {
+                let x = at[k] * SIDE as f32 + (1024.0 * SIDE as f32 - 0.5);
+                let whole = floor(x);
+                place[axis][k] = whole as u32;
+                part[axis][k] = x - whole as f32;
+            }
         }
-        [
-            out[0] / 255.0,
-            out[1] / 255.0,
-            out[2] / 128.0,
-            out[3] / 255.0,
-        ]
+        let mut corners = [[0u32; N]; 4];
+        for k in 0..count.min(N) {
+            let (x0, y0) = (place[0][k] as usize & MASK, place[1][k] as usize & MASK);
+            let (x1, y1) = ((x0 + 1) & MASK, (y0 + 1) & MASK);
+            let at = [y0 * SIDE + x0, y0 * SIDE + x1, y1 * SIDE + x0, y1 * SIDE + x1];
+            for (corner, at) in corners.iter_mut().zip(at) {
+                corner[k] = u32::from_le_bytes(self.texels[at]);
+            }
+        }
+        for (c, out) in out.into_iter().enumerate() {
+            let full = if c == 2 { 128.0 } else { 255.0 };
+            for k in 0..N {
+                let (fx, fy) = (part[0][k], part[1][k]);
+                let byte = |corner: usize| (corners[corner][k] >> (8 * c) & 0xFF) as i32 as f32;
+                let sum = byte(0) * ((1.0 - fx) * (1.0 - fy))
+                    + byte(1) * (fx * (1.0 - fy))
+                    + byte(2) * ((1.0 - fx) * fy)
+                    + byte(3) * (fx * fy);
+                out[k] = sum / full;
+            }
+        }
     }
 
     fn fill(&mut self, x0: i32, y0: i32, x1: i32, y1: i32, channel: usize, value: u8) {
@@ -232,7 +234,8 @@ pub fn label(dice: &mut Dice, noise: &Noise) -> Texture {
             t.disc(cx, cy, r / 2, 1, 60);
         }
         let y = px(dice, 12, 40);
-        t.print(dice, [cx - 22, y, cx + 22, y + 12], px(dice, 3, 6), 1, 255);
+        let line = px(dice, 3, 6);
+        t.print(dice, [cx - 22, y, cx + 22, y + 12], line, 1, 255);
         t.print(dice, [cx - 20, 92, cx + 20, 118], 2, 1, 220);
     }
     t.mottle(noise, 0.06, (2, 2));

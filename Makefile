@@ -1,0 +1,47 @@
+# maskcast: `make demo` shows the whole way, `make test` proves it. Both install what is missing and say what.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
+OPENVINO_VERSION := 2026.4
+export MASKCAST_OPENVINO_DIR ?= $(abspath $(TARGET_DIR))/openvino
+export MASKCAST_DATA ?= $(abspath ../shared/data)
+SECONDS_OF_DEMO ?= 20
+
+.PHONY: help demo test lint deps openvino build bench train gallery clean-recordings
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+demo: build ## simulated camera -> masks on zenoh -> annotated video, judged against the truth (about 20 s)
+	$(TARGET_DIR)/release/maskcast demo --seconds $(SECONDS_OF_DEMO)
+
+test: deps openvino ## every test that needs no GPU
+	cargo test --locked
+	cargo check --locked --quiet --no-default-features --lib
+
+lint: deps ## formatting, clippy, the light half alone
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+build: deps openvino ## the release program
+	cargo build --release --locked
+
+deps: ## Debian packages (asks for sudo only when one is missing)
+	@launch/install-packages.sh
+
+openvino: $(MASKCAST_OPENVINO_DIR)/libopenvino_c.so ## the CPU executor's library, from its PyPI wheel
+
+$(MASKCAST_OPENVINO_DIR)/libopenvino_c.so:
+	launch/fetch-openvino.sh "$(OPENVINO_VERSION)" "$(MASKCAST_OPENVINO_DIR)"
+
+bench: build ## the figures of BENCHMARKS.md on this machine
+	$(TARGET_DIR)/release/maskcast demo --seconds 60
+	cargo test --locked --release -- --ignored --nocapture bench_
+
+MODEL ?= conveyor
+DEVICE ?= cpu
+train: build ## make train MODEL=conveyor [DEVICE=cuda]: data, training, export (Python venv in target/)
+	engines/training/train.sh "$(MODEL)" "$(DEVICE)" "$(TARGET_DIR)"

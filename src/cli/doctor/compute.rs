@@ -1,0 +1,130 @@
+//! What networks can run on.
+
+use super::report::{Finding, Group, Need, Status};
+use crate::device;
+use crate::device::libraries::{self, Library};
+use crate::engine;
+
+pub(super) fn probe(findings: &mut Vec<Finding>) {
+    let openvino = engine::openvino::probe()
+        .map(|p| {
+            let bf16 = if p.native_bf16 {
+                "bf16 and fp32"
+            } else {
+                "fp32 (no bf16)"
+            };
+            format!("{} on {}, {bf16}, {}", p.version, p.device, p.path.display())
+        })
+        .map_err(|e| e.to_string());
+    let cuda = device::probe().map_err(|e| e.to_string()).map(|p| {
+        let (major, minor) = p.driver_version;
+        let devices = p.devices.iter().map(|d| {
+            let (cc_major, cc_minor) = d.compute_capability;
+            format!("{} (sm_{cc_major}{cc_minor}, {} GiB)", d.name, d.memory_bytes >> 30)
+        });
+        let list: Vec<String> = devices.collect();
+        format!(
+            "CUDA {major}.{minor}; {}",
+            if list.is_empty() {
+                "no device".to_owned()
+            } else {
+                list.join(", ")
+            }
+        )
+    });
+    let shown = |found: Result<libraries::Found, libraries::LibraryError>| {
+        found
+            .map(|f| format!("{} ({})", f.version, f.soname))
+            .map_err(|e| e.to_string())
+    };
+    findings.extend(findings_of(
+        openvino,
+        cuda,
+        shown(libraries::probe(Library::Cudnn)),
+        shown(libraries::probe(Library::TensorRt)),
+    ));
+}
+
+type Outcome = Result<String, String>;
+
+/// The driver's package has another name on Ubuntu. `os_release` is /etc/os-release.
+fn driver_install(os_release: &str) -> &'static str {
+    match os_release
+        .lines()
+        .any(|l| l == "ID=ubuntu" || l.starts_with("ID_LIKE") && l.contains("ubuntu"))
+    {
+        true => "sudo ubuntu-drivers install",
+        false => "sudo apt-get install nvidia-driver",
+    }
+}
+
+fn findings_of(openvino: Outcome, cuda: Outcome, cudnn: Outcome, tensorrt: Outcome) -> [Finding; 4] {
+    let finding = |key, title: &str, need, outcome: Outcome, gives, install: &str| Finding {
+        key,
+        group: Group::Inference,
+        title: title.to_owned(),
+        status: if outcome.is_ok() { Status::Ok } else { Status::Missing },
+        need,
+        found: outcome.unwrap_or_else(|why| why),
+        gives,
+        install: Some(install.to_owned()),
+    };
+    let os_release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    [
+        finding(
+            "openvino",
+            "OpenVINO",
+            Need::MainJob,
+            openvino,
+            "networks on the processor",
+            "pip install 'openvino==2026.4.*'",
+        ),
+        finding(
+            "cuda",
+            "NVIDIA driver",
+            Need::Optional,
+            cuda,
+            "an NVIDIA GPU; this version runs networks on the processor only",
+            driver_install(&os_release),
+        ),
+        finding(
+            "cudnn",
+            "cuDNN",
+            Need::Optional,
+            cudnn,
+            "an NVIDIA GPU without a plan file; not used by this version",
+            "pip install nvidia-cudnn-cu13",
+        ),
+        finding(
+            "tensorrt",
+            "TensorRT",
+            Need::Optional,
+            tensorrt,
+            "the fastest plans for an NVIDIA GPU; not used by this version",
+            "pip install tensorrt",
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_openvino_is_needed() {
+        let no = || Err("libx.so: cannot open".to_owned());
+        let findings = findings_of(Ok("2026.4".to_owned()), no(), no(), no());
+        let missing: Vec<(&str, bool)> = findings
+            .iter()
+            .filter(|f| f.status == Status::Missing)
+            .map(|f| (f.key, f.need == Need::MainJob))
+            .collect();
+        assert_eq!(missing, [("cuda", false), ("cudnn", false), ("tensorrt", false)]);
+        assert_eq!((findings[0].status, findings[0].found.as_str()), (Status::Ok, "2026.4"));
+        let without = findings_of(no(), no(), no(), no());
+        assert_eq!((without[0].status, without[0].need), (Status::Missing, Need::MainJob));
+        assert_eq!(driver_install("NAME=x\nID=ubuntu\n"), "sudo ubuntu-drivers install");
+        assert_eq!(driver_install("ID=debian\n"), "sudo apt-get install nvidia-driver");
+        assert_eq!(without[0].found, "libx.so: cannot open");
+    }
+}

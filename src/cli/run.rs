@@ -1,0 +1,115 @@
+//! `maskcast run`: a launch file until its cameras end or a signal comes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::progress::{LiveLine, live_text, summary_table};
+use crate::config;
+use crate::outlets::record::RecorderStatuses;
+use crate::pipeline::{Service, Snapshot, looks_like_recipe};
+use crate::time::{Clocks, SystemClocks};
+
+/// Attach the cameras of a launch file, publish every frame's instances on zenoh, record annotated video
+///
+/// Ends when every camera has ended (files read once), after --seconds, or on Ctrl-C or SIGTERM; recordings are closed
+/// properly in each case.
+///
+/// Example launch file:
+///
+///   engine = "engines/conveyor.toml"
+///   [[camera]]
+///   id = "dock-3"
+///   uri = "rtsp://192.0.2.7/stream"   # file://, v4l2://, images://, gst:..., sim://conveyor?seed=7
+///   [[outlet]]
+///   kind = "annotated_video"
+///   dir = "recordings"
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// The launch file (TOML)
+    launch: PathBuf,
+    /// Stop after this many seconds
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Check the launch file, print it as it is meant and stop
+    #[arg(long)]
+    check: bool,
+}
+
+/// Exit code 1 when a camera failed for good or a recording has an error.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let launch = match config::read(&args.launch) {
+        Err(error) if looks_like_recipe(&args.launch) => {
+            return Err(anyhow::Error::new(error).context("this is an engine recipe, not a launch file"));
+        }
+        other => other?,
+    };
+    if args.check {
+        #[allow(clippy::print_stdout, reason = "the answer of this command")]
+        {
+            println!("{launch:#?}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let stop = stop_on_signals()?;
+    let clocks: Arc<dyn Clocks> = Arc::new(SystemClocks);
+    let service = Service::start(&launch, Arc::clone(&clocks))?;
+    eprintln!("engine   {}", service.engine);
+    eprintln!("zenoh    {} (prefix {})", service.publisher.listening().join(", "), launch.publish.key_prefix);
+    for camera in &launch.cameras {
+        eprintln!("camera   {}  {}", camera.id, camera.uri.redacted());
+    }
+    let start = clocks.mono_nanos();
+    let elapsed = || (clocks.mono_nanos() - start) as f64 / 1e9;
+    let mut line = LiveLine::new();
+    let mut said = 0;
+    let limit = args.seconds.map(Duration::try_from_secs_f64).transpose().context("--seconds")?;
+    service.pipeline.wait(limit, &*clocks, |snapshot| {
+        line.say(elapsed(), live_text(snapshot, elapsed()));
+        said = said.max(snapshot.troubles.len());
+        stop.load(Ordering::Relaxed)
+    });
+    let seconds = elapsed();
+    line.finish();
+    let recorders = service.recorders.clone();
+    let snapshot = service.stop();
+    eprintln!("{}", summary_table(&snapshot, seconds));
+    Ok(conclude(&snapshot, &recorders))
+}
+
+/// Says what went wrong and where the recordings are.
+fn conclude(snapshot: &Snapshot, recorders: &[RecorderStatuses]) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for trouble in &snapshot.troubles {
+        eprintln!("trouble: {trouble}");
+    }
+    if snapshot.cameras.values().any(|c| c.failed) {
+        code = ExitCode::FAILURE;
+    }
+    for recorder in recorders.iter().flat_map(RecorderStatuses::snapshot) {
+        let dir = recorder.dir.map(|d| d.display().to_string()).unwrap_or_default();
+        let (written, dropped) = (recorder.frames_written, recorder.frames_dropped);
+        eprintln!("recorded {}  {written} frames, {dropped} dropped  {dir}", recorder.camera);
+        if let Some(error) = recorder.error {
+            eprintln!("trouble: recording {}: {error}", recorder.camera);
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
+}
+
+/// A flag that Ctrl-C and SIGTERM set; a second signal kills.
+pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // Order matters: the conditional shutdown sees the flag as it was before this signal.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).context("signal handler")?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("signal handler")?;
+    }
+    Ok(stop)
+}

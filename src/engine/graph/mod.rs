@@ -1,0 +1,200 @@
+//! A typed builder of feed-forward graphs. Every layer's shape is worked out and checked when it is added, so an error
+//! names the layer, and never an executor's internals. Forms: ONNX bytes ([`Graph::to_onnx`]) for executors, one line a
+//! layer ([`Graph::to_text`]) for people.
+//!
+//! Letters: N batch (may be named, i.e. known only at run time), C channels, H W rows and columns; all values f32.
+
+mod layers;
+mod onnx;
+mod text;
+
+pub use layers::Window;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// One extent of a shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dim {
+    Fixed(usize),
+    /// Known only at run time; equal names mean equal extents.
+    Named(&'static str),
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dim::Fixed(n) => write!(f, "{n}"),
+            Dim::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Constant numbers with a shape, row-major.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+impl Array {
+    /// Refused when the number of values is not the product of the shape.
+    pub fn new(shape: Vec<usize>, values: Vec<f32>) -> Result<Array, GraphError> {
+        if shape.iter().product::<usize>() != values.len() {
+            return Err(GraphError::Array {
+                shape,
+                got: values.len(),
+            });
+        }
+        Ok(Array { shape, values })
+    }
+}
+
+/// A value of one graph: an input or the output of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tensor(usize);
+
+/// Name and shape of a [`Tensor`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Value {
+    pub name: String,
+    pub shape: Vec<Dim>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Attribute {
+    Int(i64),
+    Ints(Vec<i64>),
+    Text(&'static str),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Node {
+    name: String,
+    /// ONNX operator.
+    op: &'static str,
+    /// What a person wants to read beside the operator: kernel, stride.
+    detail: String,
+    /// Names of values and initializers; empty = an optional input left out.
+    inputs: Vec<String>,
+    output: Tensor,
+    attributes: Vec<(&'static str, Attribute)>,
+    parameters: usize,
+}
+
+/// Why a layer cannot be added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GraphError {
+    #[error("layer {layer:?}: expected {expected}, got {got}")]
+    Layer {
+        layer: String,
+        expected: String,
+        got: String,
+    },
+    #[error("name {0:?} is used twice in one graph")]
+    NameTaken(String),
+    #[error("an array of shape {shape:?} needs {} values, got {got}", shape.iter().product::<usize>())]
+    Array { shape: Vec<usize>, got: usize },
+}
+
+/// Layers in the order they were added, which is an order they can run in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graph {
+    name: String,
+    values: Vec<Value>,
+    nodes: Vec<Node>,
+    /// Name -> constant; a map so that the written order depends on names alone.
+    initializers: BTreeMap<String, Array>,
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+    names: BTreeSet<String>,
+}
+
+impl Graph {
+    pub fn new(name: &str) -> Graph {
+        Graph {
+            name: name.to_owned(),
+            values: Vec::new(),
+            nodes: Vec::new(),
+            initializers: BTreeMap::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            names: BTreeSet::new(),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A value given at each run.
+    pub fn input(&mut self, name: &str, shape: &[Dim]) -> Result<Tensor, GraphError> {
+        let tensor = self.add_value(name, shape.to_vec())?;
+        self.inputs.push(tensor);
+        Ok(tensor)
+    }
+
+    /// Gives `tensor` out under `name`; outputs keep the order in which they are declared.
+    pub fn output(&mut self, name: &str, tensor: Tensor) -> Result<(), GraphError> {
+        self.take_name(name)?;
+        let old = std::mem::replace(&mut self.values[tensor.0].name, name.to_owned());
+        for node in &mut self.nodes {
+            for input in node.inputs.iter_mut().filter(|i| **i == old) {
+                name.clone_into(input);
+            }
+        }
+        self.outputs.push(tensor);
+        Ok(())
+    }
+
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = &Value> {
+        self.inputs.iter().map(|&t| self.value(t))
+    }
+
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = &Value> {
+        self.outputs.iter().map(|&t| self.value(t))
+    }
+
+    pub fn shape(&self, tensor: Tensor) -> &[Dim] {
+        &self.value(tensor).shape
+    }
+
+    /// Constants in the whole graph.
+    pub fn parameter_count(&self) -> usize {
+        self.nodes.iter().map(|n| n.parameters).sum()
+    }
+
+    /// The bytes of an ONNX file, opset 17. Equal graphs give equal bytes.
+    pub fn to_onnx(&self) -> Vec<u8> {
+        onnx::encode(self)
+    }
+
+    /// One line a layer: name, operator, output shape, parameters; then the total.
+    pub fn to_text(&self) -> String {
+        text::write(self)
+    }
+
+    fn value(&self, tensor: Tensor) -> &Value {
+        &self.values[tensor.0]
+    }
+
+    fn take_name(&mut self, name: &str) -> Result<(), GraphError> {
+        if self.names.insert(name.to_owned()) {
+            Ok(())
+        } else {
+            Err(GraphError::NameTaken(name.to_owned()))
+        }
+    }
+
+    fn add_value(&mut self, name: &str, shape: Vec<Dim>) -> Result<Tensor, GraphError> {
+        self.take_name(name)?;
+        self.values.push(Value {
+            name: name.to_owned(),
+            shape,
+        });
+        Ok(Tensor(self.values.len() - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! Who answered: everything that can change a result, as canonical JSON, and its SHA-256. Anyone can recompute it.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::recipe::Recipe;
+use super::weights::hex;
+use crate::engine::ExecutorIdentity;
+
+/// The identity of a loaded engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineIdentity {
+    /// Keys sorted, no spaces.
+    pub canonical_json: String,
+    /// Of `canonical_json`.
+    pub sha256: [u8; 32],
+    pub executor: ExecutorIdentity,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Field {
+    Text(String),
+    Whole(usize),
+    Single(f32),
+    Double(f64),
+}
+
+impl EngineIdentity {
+    /// `onnx` = the network's parts in order.
+    pub(super) fn new(
+        recipe: &Recipe,
+        weights_sha256: [u8; 32],
+        onnx: &[&[u8]],
+        executor: &ExecutorIdentity,
+    ) -> Result<EngineIdentity, serde_json::Error> {
+        let mut network = Sha256::new();
+        for part in onnx {
+            network.update((part.len() as u64).to_le_bytes()); // so that no byte can move to the next part unseen
+            network.update(part);
+        }
+        let test = &recipe.test;
+        let fields = BTreeMap::from([
+            (
+                "anchor_ratios",
+                Field::Text(format!("{:?}", recipe.network.anchor_ratios)),
+            ),
+            (
+                "anchor_sizes_px",
+                Field::Text(format!("{:?}", recipe.network.anchor_sizes_px)),
+            ),
+            ("canonical_level", Field::Whole(recipe.network.canonical_level as usize)),
+            ("canonical_scale_px", Field::Single(recipe.network.canonical_scale_px)),
+            ("detections", Field::Whole(test.detections)),
+            ("device", Field::Text(executor.device.clone())),
+            ("executor", Field::Text(executor.name.clone())),
+            ("executor_version", Field::Text(executor.version.clone())),
+            ("input_mean", Field::Text(format!("{:?}", recipe.input.mean))),
+            ("input_size", Field::Text(recipe.input.size.to_string())),
+            ("input_std", Field::Text(format!("{:?}", recipe.input.std))),
+            ("maskcast_version", Field::Text(env!("CARGO_PKG_VERSION").to_owned())),
+            ("network_sha256", Field::Text(hex(&network.finalize()))),
+            ("nms_threshold", Field::Double(test.nms_threshold)),
+            ("post_nms_top_n", Field::Whole(test.post_nms_top_n)),
+            ("pre_nms_top_n", Field::Whole(test.pre_nms_top_n)),
+            ("precision", Field::Text(executor.precision.to_string())),
+            ("rpn_nms_threshold", Field::Double(test.rpn_nms_threshold)),
+            ("sampling_ratio", Field::Whole(recipe.network.sampling_ratio as usize)),
+            ("score_threshold", Field::Single(test.score_threshold)),
+            ("weights_sha256", Field::Text(hex(&weights_sha256))),
+        ]);
+        let canonical_json = serde_json::to_string(&fields)?;
+        Ok(EngineIdentity {
+            sha256: Sha256::digest(canonical_json.as_bytes()).into(),
+            canonical_json,
+            executor: executor.clone(),
+        })
+    }
+
+    /// The wire's `engine_id`: the first 16 bytes of the digest.
+    pub fn id(&self) -> [u8; 16] {
+        let mut id = [0; 16];
+        id.copy_from_slice(&self.sha256[..16]);
+        id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::engine::Precision;
+
+    #[test]
+    fn the_text_is_canonical_and_every_setting_changes_the_digest() {
+        let recipe = Recipe::parse(crate::model::recipe::EXAMPLE, Path::new("toy.toml")).unwrap();
+        let executor = ExecutorIdentity {
+            name: "openvino".into(),
+            version: "1".into(),
+            device: "a \"cpu\"".into(),
+            precision: Precision::F32,
+        };
+        let identity = |recipe: &Recipe, onnx: &[&[u8]]| EngineIdentity::new(recipe, [0; 32], onnx, &executor).unwrap();
+        let one = identity(&recipe, &[b"ab", b"c"]);
+        let text = &one.canonical_json;
+        assert!(text.starts_with("{\"anchor_ratios\":\"[0.5, 1.0, 2.0]\","), "{text}");
+        assert!(
+            text.contains("\"device\":\"a \\\"cpu\\\"\"") && text.contains("\"score_threshold\":0.05,"),
+            "{text}"
+        );
+        assert!(text.contains("\"nms_threshold\":0.5,\"post_nms_top_n\":100,"), "{text}");
+        let again: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).unwrap();
+        assert_eq!(&serde_json::to_string(&again).unwrap(), text);
+        assert_eq!(one.id(), one.sha256[..16]);
+        assert_ne!(one.sha256, identity(&recipe, &[b"a", b"bc"]).sha256);
+        let mut other = recipe.clone();
+        other.test.score_threshold = 0.06;
+        assert_ne!(one.sha256, identity(&other, &[b"ab", b"c"]).sha256);
+    }
+}

@@ -1,0 +1,246 @@
+//! Weights under torchvision's names, read from safetensors (f32, f16 or bf16) as f32. Each tensor is taken once, by
+//! name and shape; what nobody takes is an error too, so that a file and a recipe that do not belong together never run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors};
+use sha2::{Digest, Sha256};
+
+use crate::engine::graph::{Array, GraphError};
+
+/// Training counters that inference has no use for.
+const IGNORED_SUFFIX: &str = ".num_batches_tracked";
+
+/// The tensors of one file that nobody has taken yet.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    path: PathBuf,
+    tensors: BTreeMap<String, Array>,
+    sha256: [u8; 32],
+}
+
+/// Why a file of weights cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightsError {
+    #[error("weights {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("weights {path}: {reason}")]
+    Format { path: PathBuf, reason: String },
+    #[error("weights {path}: expected the file with SHA-256 {expected}, got {got}")]
+    Digest {
+        path: PathBuf,
+        expected: String,
+        got: String,
+    },
+    #[error("weights {path}: tensor {name:?} of shape {expected:?} is missing{}", hint(nearest))]
+    Missing {
+        path: PathBuf,
+        name: String,
+        expected: Vec<usize>,
+        nearest: Option<String>,
+    },
+    #[error("weights {path}: tensor {name:?}: expected shape {expected:?}, got {got:?}")]
+    Shape {
+        path: PathBuf,
+        name: String,
+        expected: Vec<usize>,
+        got: Vec<usize>,
+    },
+    #[error("weights {path}: tensor {name:?}: expected finite numbers, got {value} at position {position}")]
+    NotFinite {
+        path: PathBuf,
+        name: String,
+        value: f32,
+        position: usize,
+    },
+    #[error("weights {path}: expected F32, F16 or BF16 for tensor {name:?}, got {got}")]
+    Type { path: PathBuf, name: String, got: String },
+    #[error("weights {path}: {count} tensors belong to no layer, the first is {first:?}")]
+    Extra { path: PathBuf, count: usize, first: String },
+}
+
+fn hint(nearest: &Option<String>) -> String {
+    nearest
+        .as_ref()
+        .map_or_else(String::new, |name| format!(", the nearest name is {name:?}"))
+}
+
+impl Weights {
+    pub fn read(path: &Path) -> Result<Weights, WeightsError> {
+        let bytes = std::fs::read(path).map_err(|source| WeightsError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Weights::from_safetensors(&bytes, path)
+    }
+
+    /// `path` names the file in errors.
+    pub fn from_safetensors(bytes: &[u8], path: &Path) -> Result<Weights, WeightsError> {
+        let file = SafeTensors::deserialize(bytes).map_err(|e| WeightsError::Format {
+            path: path.to_owned(),
+            reason: format!("no safetensors file ({e})"),
+        })?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            if name.ends_with(IGNORED_SUFFIX) {
+                continue;
+            }
+            let data = view.data();
+            let values: Vec<f32> = match view.dtype() {
+                Dtype::F32 => data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
+                Dtype::F16 => data
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&b| f16::from_le_bytes(b).to_f32())
+                    .collect(),
+                Dtype::BF16 => data
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|&b| bf16::from_le_bytes(b).to_f32())
+                    .collect(),
+                other => {
+                    return Err(WeightsError::Type {
+                        path: path.to_owned(),
+                        name: name.to_owned(),
+                        got: format!("{other:?}"),
+                    });
+                }
+            };
+            let array = Array::new(view.shape().to_vec(), values).map_err(|e: GraphError| WeightsError::Format {
+                path: path.to_owned(),
+                reason: format!("tensor {name:?}: {e}"),
+            })?;
+            tensors.insert(name.to_owned(), array);
+        }
+        Ok(Weights {
+            path: path.to_owned(),
+            tensors,
+            sha256: Sha256::digest(bytes).into(),
+        })
+    }
+
+    /// Of the whole file.
+    pub fn sha256(&self) -> [u8; 32] {
+        self.sha256
+    }
+
+    /// Refuses a file other than the one the recipe means.
+    pub fn check_digest(&self, expected: [u8; 32]) -> Result<(), WeightsError> {
+        if self.sha256 == expected {
+            return Ok(());
+        }
+        Err(WeightsError::Digest {
+            path: self.path.clone(),
+            expected: hex(&expected),
+            got: hex(&self.sha256),
+        })
+    }
+
+    /// The tensor `name`, checked; it is gone afterwards.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, WeightsError> {
+        let Some(array) = self.tensors.remove(name) else {
+            return Err(WeightsError::Missing {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                nearest: self.nearest(name),
+            });
+        };
+        if array.shape != shape {
+            return Err(WeightsError::Shape {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                got: array.shape,
+            });
+        }
+        if let Some((position, &value)) = array.values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
+            return Err(WeightsError::NotFinite {
+                path: self.path.clone(),
+                name: name.to_owned(),
+                value,
+                position,
+            });
+        }
+        Ok(array)
+    }
+
+    /// `weight` and `bias` of the layer `name` with `shape` = the weight's and `shape[out_axis]` biases.
+    pub(super) fn take_layer(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        out_axis: usize,
+    ) -> Result<(Array, Array), WeightsError> {
+        let weight = self.take(&format!("{name}.weight"), shape)?;
+        let bias = self.take(&format!("{name}.bias"), &[shape[out_axis]])?;
+        Ok((weight, bias))
+    }
+
+    /// The first of `names` that has a weight: torchvision renamed layers over the years.
+    pub(super) fn known_name<'a>(&self, names: [&'a str; 2]) -> &'a str {
+        let has = |name: &&&str| self.tensors.contains_key(&format!("{name}.weight"));
+        names.iter().find(has).unwrap_or(&names[0])
+    }
+
+    /// Turns the input channels of the convolution weight `name` [O, I, k, k] round, as from BGR to RGB.
+    pub(super) fn reverse_inputs(&mut self, name: &str) {
+        let Some(Array { shape, values }) = self.tensors.get_mut(name) else {
+            return; // `take` will say that it is missing
+        };
+        if let &mut [_, inputs, height, width] = shape.as_mut_slice() {
+            let plane = height * width;
+            for kernel in values.chunks_exact_mut((inputs * plane).max(1)) {
+                let turned: Vec<f32> = kernel.chunks_exact(plane).rev().flatten().copied().collect();
+                kernel.copy_from_slice(&turned);
+            }
+        }
+    }
+
+    /// Refuses what is left over.
+    pub fn finish(self) -> Result<(), WeightsError> {
+        match self.tensors.keys().next() {
+            None => Ok(()),
+            Some(first) => Err(WeightsError::Extra {
+                first: first.clone(),
+                count: self.tensors.len(),
+                path: self.path,
+            }),
+        }
+    }
+
+    fn nearest(&self, name: &str) -> Option<String> {
+        let near = self.tensors.keys().min_by_key(|other| edits(name, other))?;
+        // A name of which more than a third differs is no hint.
+        (edits(name, near) * 3 <= name.len()).then(|| near.clone())
+    }
+}
+
+/// Levenshtein distance over bytes.
+fn edits(a: &str, b: &str) -> usize {
+    let b = b.as_bytes();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// Lower-case hex digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+#[path = "weights_tests.rs"]
+mod tests;

@@ -1,0 +1,151 @@
+//! A launch file come to life: engine, publisher, outlets and cameras.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use super::assemble::{Parts, Pipeline, PipelineError};
+use super::segmenter::MaskRcnnSegmenter;
+use crate::config::{Camera, Launch, Outlet as OutletConfig, SourceUri};
+use crate::instances::{ClassMap, Limits};
+use crate::model::ModelError;
+use crate::names::CameraId;
+use crate::outlets::Outlet;
+use crate::outlets::publish::{
+    CameraInfo, EngineIdentity, Identity, PublishError, PublishSettings, Publisher, PublisherHandle,
+};
+use crate::outlets::record::{AnnotatedVideoOutlet, RecordError, RecorderStatuses, RecordingInfo};
+use crate::time::Clocks;
+use crate::wire::SessionId;
+use crate::wire::v1::ServiceState;
+
+/// Why a launch file could not be brought to life.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error("engine {path}: {source}")]
+    Engine { path: String, source: ModelError },
+    #[error("engine {path}: first run failed: {message}")]
+    WarmUp { path: String, message: String },
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+    #[error("no random session id: {0}")]
+    Session(std::io::Error),
+}
+
+/// A running launch file.
+pub struct Service {
+    pub pipeline: Pipeline,
+    pub publisher: PublisherHandle,
+    pub recorders: Vec<RecorderStatuses>,
+    pub classes: ClassMap,
+    /// For people: name, executor, precision.
+    pub engine: String,
+}
+
+impl Service {
+    /// Loads the engine, joins zenoh, opens recordings and attaches the cameras, in this order: nothing is captured
+    /// before it can be answered.
+    pub fn start(launch: &Launch, clocks: Arc<dyn Clocks>) -> Result<Service, ServiceError> {
+        let limits = Limits {
+            score_threshold: launch.publish.score_threshold,
+            max_instances: launch.publish.max_instances,
+        };
+        let engine_path = launch.engine.display().to_string();
+        let mut segmenter = MaskRcnnSegmenter::load(&launch.engine, limits)
+            .map_err(|source| ServiceError::Engine { path: engine_path.clone(), source })?;
+        segmenter
+            .warm_up(&*clocks)
+            .map_err(|message| ServiceError::WarmUp { path: engine_path, message })?;
+        let classes = segmenter.classes();
+        let network = segmenter.network();
+        let name = network.recipe().name.clone();
+        let executor = network.identity().executor.clone();
+        let engine = format!("{name} ({} {}, {})", executor.name, executor.version, executor.precision);
+        let identity_json = network.identity().canonical_json.clone();
+
+        let settings = PublishSettings { publish: launch.publish.clone(), zenoh: launch.zenoh.clone() };
+        let identity = Identity {
+            session_id: SessionId::random().map_err(ServiceError::Session)?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            hostname: hostname::get().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            config_sha256: config_digest(launch),
+            engine: EngineIdentity {
+                name: engine.clone(),
+                identity_json: identity_json.clone(),
+                self_test: "skipped: no reference answers are bundled".to_owned(),
+                device: executor.device.clone(),
+            },
+        };
+        let cameras: Vec<CameraInfo> = launch.cameras.iter().map(camera_info).collect();
+        let publisher = Publisher::start(&settings, identity, &cameras, &classes, Arc::clone(&clocks))?;
+        let handle = publisher.handle();
+
+        let ids: Vec<CameraId> = launch.cameras.iter().map(|c| c.id.clone()).collect();
+        let mut outlets: Vec<Box<dyn Outlet>> = vec![Box::new(publisher)];
+        let mut recorders = Vec::new();
+        for outlet in &launch.outlets {
+            match outlet {
+                OutletConfig::AnnotatedVideo(video) => {
+                    let recorded = if video.cameras.is_empty() { &ids } else { &video.cameras };
+                    let info = RecordingInfo {
+                        engine_name: name.clone(),
+                        engine_identity: identity_json.clone(),
+                        classes: classes.clone(),
+                    };
+                    let outlet = AnnotatedVideoOutlet::open(video, recorded, info, Arc::clone(&clocks))?;
+                    recorders.push(outlet.status());
+                    outlets.push(Box::new(outlet));
+                }
+            }
+        }
+        let pipeline = Pipeline::start(Parts {
+            cameras: launch.cameras.clone(),
+            segmenter: Box::new(segmenter),
+            outlets,
+            states: Box::new(handle.clone()),
+            idle: launch.publish.idle,
+            clocks,
+        })?;
+        handle.update_health(|h| {
+            h.state = ServiceState::Ready;
+            h.recording = !launch.outlets.is_empty();
+        });
+        Ok(Service { pipeline, publisher: handle, recorders, classes, engine })
+    }
+
+    /// Drains and closes everything; nothing recorded is lost.
+    pub fn stop(self) -> super::Snapshot {
+        self.publisher.drain();
+        self.pipeline.stop()
+    }
+}
+
+fn camera_info(camera: &Camera) -> CameraInfo {
+    let (size, nominal_hz) = match &camera.uri {
+        SourceUri::Simulated(scene) => (Some(scene.size), scene.fps as f32),
+        _ => (None, 0.0),
+    };
+    CameraInfo {
+        camera: camera.id.clone(),
+        source: camera.uri.redacted(),
+        size,
+        nominal_hz,
+        valid_for: camera.valid_for,
+    }
+}
+
+/// SHA-256 of the launch file as meant (passwords left out), hexadecimal.
+fn config_digest(launch: &Launch) -> String {
+    let digest = Sha256::digest(format!("{launch:?}").as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether `path` looks like a launch file or a recipe was given by mistake.
+pub fn looks_like_recipe(path: &Path) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.contains("[network]"))
+}

@@ -1,0 +1,274 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::frame::Plane;
+
+const IMAGENET: Normalise = Normalise {
+    mean: [0.485, 0.456, 0.406],
+    std: [0.229, 0.224, 0.225],
+};
+const IDENTITY: Normalise = Normalise {
+    mean: [0.0; 3],
+    std: [1.0; 3],
+};
+const FORMATS: [PixelFormat; 6] = [
+    PixelFormat::Rgb8,
+    PixelFormat::Bgr8,
+    PixelFormat::Gray8,
+    PixelFormat::Nv12,
+    PixelFormat::I420,
+    PixelFormat::Yuy2,
+];
+const MATRICES: [YuvMatrix; 4] = [
+    YuvMatrix::Bt601Limited,
+    YuvMatrix::Bt601Full,
+    YuvMatrix::Bt709Limited,
+    YuvMatrix::Bt709Full,
+];
+
+/// Bytes from a small generator, rows padded by `pad` bytes.
+fn noise(format: PixelFormat, matrix: YuvMatrix, size: ImageSize, pad: usize, seed: u64) -> Image {
+    let mut planes = [Plane {
+        offset: 0,
+        row_pitch: 0,
+    }; 3];
+    let mut len = 0;
+    for (plane, (row, rows)) in planes.iter_mut().zip(format.plane_extents(size)) {
+        *plane = Plane {
+            offset: len + 1,
+            row_pitch: row + pad,
+        };
+        len += 1 + (row + pad) * rows;
+    }
+    let mut state = seed;
+    let bytes: Vec<u8> = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    })
+    .take(len)
+    .collect();
+    Image::new(format, matrix, size, planes, Arc::new(bytes)).unwrap()
+}
+
+fn fast(image: &Image, network: ImageSize, normalise: Normalise) -> (Letterbox, Vec<f32>) {
+    let mut out = vec![f32::NAN; 3 * network.area() as usize];
+    let letterbox = Preprocessor::new(normalise).run(image, network, &mut out).unwrap();
+    (letterbox, out)
+}
+
+fn largest_difference(image: &Image, network: ImageSize) -> f32 {
+    let mut plain = vec![f32::NAN; 3 * network.area() as usize];
+    Preprocessor::new(IMAGENET)
+        .run_plain(image, network, &mut plain)
+        .unwrap();
+    let (_, fast) = fast(image, network, IMAGENET);
+    assert!(fast.iter().chain(&plain).all(|v| v.is_finite()));
+    plain.iter().zip(&fast).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn equals_torchvision_on_an_odd_picture() {
+    #[rustfmt::skip]
+    let pixels = vec![
+        10, 200, 30, 40, 50, 250, 70, 80, 90, 0, 255, 128, 5, 6, 7,
+        1, 2, 3, 100, 110, 120, 130, 140, 150, 160, 170, 180, 190, 200, 210,
+        255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 0, 12, 34, 56,
+    ];
+    let source = ImageSize::new(5, 3);
+    let image = Image::packed(PixelFormat::Rgb8, source, pixels).unwrap();
+    // torch 2.15: (F.interpolate(x / 255, size, mode="bilinear", align_corners=False) - mean) / std; flattened
+    #[rustfmt::skip]
+    let smaller = [
+        -1.884_043_9, -0.983_388_9, -1.143_933_5, -1.264_342_1, 0.805_077_3, -1.641_621_7, 0.565_866_2, -0.776_286_5,
+        0.411_983_4, -0.700_805_3, 1.145_636_4, -0.689_316_4, -1.549_347_8, 0.587_600_5, 0.751_728_8, -0.367_625_2,
+        -0.976_013_1, 1.251_111_1, 0.417_777_8, -0.616_535_9, -1.727_647_1, 0.017_451_0, 0.180_849_8, -0.265_228_6f32,
+    ];
+    // Of the enlarged one the first rows of red, green, blue.
+    let larger = [
+        [
+            -1.946_656_5,
+            -1.653_089_3,
+            -1.286_130_2,
+            -0.919_171_2,
+            -1.775_409_1,
+            -2.081_208,
+            -2.032_280_2f32,
+        ],
+        [
+            1.465_686_3,
+            -0.034_914_0,
+            -1.010_304,
+            -0.635_154,
+            1.553_221_6,
+            0.560_324,
+            -1.930_672_2,
+        ],
+        [
+            -1.281_568_6,
+            0.909_530_2,
+            1.756_090_8,
+            -0.235_816_9,
+            0.237_261_5,
+            -0.477_335_7,
+            -1.682_44,
+        ],
+    ];
+    for (width, height) in [(4, 2), (7, 4)] {
+        let resized = ImageSize::new(width, height);
+        let letterbox = Letterbox {
+            source,
+            resized,
+            network: resized,
+        };
+        let kind = Kind {
+            format: image.format,
+            matrix: image.matrix,
+            letterbox,
+        };
+        let mut plain = vec![0.0; 3 * resized.area() as usize];
+        plain::run(&image, &letterbox, IMAGENET, &mut plain);
+        let mut quick = plain.clone();
+        fast::Plan::new(&kind, IMAGENET).run(&image, &mut quick);
+        for out in [plain, quick] {
+            let near = |got: f32, want: f32| assert!((got - want).abs() < 2e-5, "{got} {want}");
+            if width == 4 {
+                out.iter().zip(smaller).for_each(|(&got, want)| near(got, want));
+            } else {
+                for (plane, row) in out.chunks_exact(28).zip(larger) {
+                    plane.iter().zip(row).for_each(|(&got, want)| near(got, want));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn padding_is_zero_after_normalisation() {
+    let image = Image::packed(PixelFormat::Gray8, ImageSize::new(4, 2), vec![255; 8]).unwrap();
+    let (letterbox, out) = fast(&image, ImageSize::new(4, 4), IMAGENET);
+    assert_eq!(letterbox.resized, ImageSize::new(4, 2));
+    for (c, plane) in out.chunks_exact(16).enumerate() {
+        let white = (1.0 - IMAGENET.mean[c]) / IMAGENET.std[c];
+        assert!(plane[..8].iter().all(|v| (v - white).abs() < 1e-5), "{plane:?}");
+        assert_eq!(plane[8..], [0.0; 8]);
+    }
+    let tall = Image::packed(PixelFormat::Gray8, ImageSize::new(1, 4), vec![255; 4]).unwrap();
+    let (_, out) = fast(&tall, ImageSize::new(4, 4), IDENTITY);
+    assert_eq!(out[..8], [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn one_colour_comes_through_every_format_and_matrix() {
+    // White and black in full and limited range: no interpolation can hide a wrong plane.
+    let size = ImageSize::new(3, 3);
+    for format in FORMATS {
+        for matrix in MATRICES {
+            let limited = matches!(matrix, YuvMatrix::Bt601Limited | YuvMatrix::Bt709Limited);
+            for (level, full, video) in [(0.0, 0, 16), (1.0, 255, 235)] {
+                let stored = if limited { video } else { full };
+                let bytes: Vec<u8> = match format {
+                    PixelFormat::Rgb8 | PixelFormat::Bgr8 => vec![full; 27],
+                    PixelFormat::Gray8 => vec![full; 9],
+                    PixelFormat::Nv12 | PixelFormat::I420 => [vec![stored; 9], vec![128; 8]].concat(),
+                    PixelFormat::Yuy2 => [stored, 128].repeat(12),
+                };
+                let chroma = size.width.div_ceil(2) as usize;
+                let row_pitch = format.plane_extents(size)[0].0;
+                let planes = match format {
+                    PixelFormat::I420 => [(0, 3), (9, chroma), (13, chroma)],
+                    _ => [(0, row_pitch), (9, 2 * chroma), (0, 0)],
+                }
+                .map(|(offset, row_pitch)| Plane { offset, row_pitch });
+                let image = Image::new(format, matrix, size, planes, Arc::new(bytes)).unwrap();
+                let (_, out) = fast(&image, size, IDENTITY);
+                assert!(
+                    out.iter().all(|v| (v - level).abs() < 1e-5),
+                    "{format:?} {matrix:?} {out:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn red_and_blue_are_not_swapped() {
+    let size = ImageSize::new(2, 2);
+    let means = |image: &Image| {
+        let (_, out) = fast(image, size, IDENTITY);
+        [0, 1, 2].map(|c| (out[4 * c..4 * c + 4].iter().sum::<f32>() * 25.0).round())
+    };
+    let rgb = Image::packed(PixelFormat::Rgb8, size, [255, 0, 51].repeat(4)).unwrap();
+    let bgr = Image::packed(PixelFormat::Bgr8, size, [51, 0, 255].repeat(4)).unwrap();
+    // 601 limited red: 81, 90, 240
+    let yuy2 = Image::packed(PixelFormat::Yuy2, size, [81, 90, 81, 240].repeat(2)).unwrap();
+    assert_eq!(means(&rgb), [100.0, 0.0, 20.0]);
+    assert_eq!(means(&bgr), [100.0, 0.0, 20.0]);
+    assert_eq!(means(&yuy2), [100.0, 0.0, 0.0]);
+}
+
+#[test]
+fn a_plan_is_rebuilt_when_the_picture_changes() {
+    let network = ImageSize::new(64, 32);
+    let mut pre = Preprocessor::new(IMAGENET);
+    let mut out = vec![0.0; 3 * 64 * 32];
+    for (format, size) in [
+        (PixelFormat::I420, (90, 40)),
+        (PixelFormat::Rgb8, (30, 40)),
+        (PixelFormat::I420, (90, 40)),
+    ] {
+        let image = noise(format, YuvMatrix::Bt709Full, ImageSize::new(size.0, size.1), 3, 9);
+        pre.run(&image, network, &mut out).unwrap();
+        assert_eq!(out, fast(&image, network, IMAGENET).1);
+    }
+}
+
+#[test]
+fn wrong_sizes_are_errors() {
+    let image = Image::packed(PixelFormat::Gray8, ImageSize::new(2, 2), vec![0; 4]).unwrap();
+    let mut pre = Preprocessor::new(IMAGENET);
+    let text = pre
+        .run(&image, ImageSize::new(4, 4), &mut [0.0; 47])
+        .unwrap_err()
+        .to_string();
+    assert_eq!(text, "network input of 4x4 has 47 values: expected 48");
+    assert!(pre.run(&image, ImageSize::new(0, 4), &mut []).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_fast_pass_equals_the_plain_loops(
+        format in 0usize..6, matrix in 0usize..4, width in 1u32..70, height in 1u32..50,
+        network_width in 1u32..40, network_height in 1u32..40, pad in 0usize..9, seed in any::<u64>(),
+    ) {
+        let image = noise(FORMATS[format], MATRICES[matrix], ImageSize::new(width, height), pad, seed);
+        let difference = largest_difference(&image, ImageSize::new(network_width, network_height));
+        // Values span 4.4 (1 / std); 1e-4 is a fortieth of one step of 1/255.
+        prop_assert!(difference < 1e-4, "{difference}");
+    }
+}
+
+/// Milliseconds of one 640x480 picture: `cargo test --release --lib -- --ignored --nocapture preprocess_speed`.
+#[test]
+#[ignore = "a measurement"]
+fn preprocess_speed() {
+    use crate::time::{Clocks, SystemClocks};
+    let network = ImageSize::new(384, 288);
+    let mut out = vec![0.0; 3 * network.area() as usize];
+    for (format, size) in FORMATS.iter().flat_map(|&f| [(f, (640, 480)), (f, (1920, 1080))]) {
+        let image = noise(format, YuvMatrix::Bt601Limited, ImageSize::new(size.0, size.1), 0, 1);
+        let mut pre = Preprocessor::new(IMAGENET);
+        let mut best = i64::MAX;
+        for _ in 0..50 {
+            let start = SystemClocks.mono_nanos();
+            pre.run(&image, network, &mut out).unwrap();
+            best = best.min(SystemClocks.mono_nanos() - start);
+        }
+        eprintln!("{format:?} {}x{}: {:.3} ms", size.0, size.1, best as f64 / 1e6);
+    }
+}

@@ -1,0 +1,181 @@
+//! The program as people meet it: exit codes, messages, files.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn maskcast(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_maskcast"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Standard error of a command that must fail with status 1.
+fn refused(args: &[&str]) -> String {
+    let output = maskcast(args);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+fn path(p: &Path) -> &str {
+    p.to_str().expect("UTF-8")
+}
+
+/// Pictures of the simulated camera in a fresh folder, with their annotations.
+fn pictures(count: u64, size: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("folder");
+    let count = count.to_string();
+    let output = maskcast(&["synth", "--seed", "900000000", "--count", &count, "--size", size, "--out", path(dir.path())]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    dir
+}
+
+#[test]
+fn an_absent_launch_file_and_a_recipe_in_its_place_are_named() {
+    assert!(refused(&["run", "launch/nowhere.toml"]).contains("launch/nowhere.toml: cannot read: "));
+    let said = refused(&["run", "engines/conveyor.toml"]);
+    assert!(said.contains("this is an engine recipe, not a launch file"), "{said}");
+}
+
+#[test]
+fn a_mistake_in_a_launch_file_is_shown_at_its_line() {
+    let dir = tempfile::tempdir().expect("folder");
+    let file = dir.path().join("bad.toml");
+    let launch = "engine = \"engines/conveyor.toml\"\n[[camera]]\nid = \"a\"\nuri = \"sim://conveyor\"\nvalid_for_ms = 3\n";
+    std::fs::write(&file, launch).expect("writes");
+    let said = refused(&["run", path(&file)]);
+    assert!(said.contains("bad.toml:5:1: unknown key `valid_for_ms`: did you mean `valid_for_millis`?"), "{said}");
+    assert!(said.contains("    5 | valid_for_ms = 3\n      | ^^^^^^^^^^^^"), "{said}");
+}
+
+#[test]
+fn check_prints_the_file_as_meant_and_no_password() {
+    let dir = tempfile::tempdir().expect("folder");
+    let file = dir.path().join("ok.toml");
+    let launch = "engine = \"engines/conveyor.toml\"\n[[camera]]\nid = \"a\"\nuri = \"rtsp://user:secret@192.0.2.7/s\"\n";
+    std::fs::write(&file, launch).expect("writes");
+    let output = maskcast(&["run", "--check", path(&file)]);
+    assert!(output.status.success());
+    let said = text(&output.stdout);
+    assert!(said.contains("valid_for: 300ms") && said.contains("192.0.2.7"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn synth_writes_the_same_bytes_twice() {
+    let (a, b) = (pictures(3, "160x120"), pictures(3, "160x120"));
+    for file in ["annotations.json", "images/000001.jpg", "images/000002.jpg", "images/000003.jpg"] {
+        let read = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(file)).expect(file);
+        assert_eq!(read(&a), read(&b), "{file}");
+    }
+    let text = std::fs::read_to_string(a.path().join("annotations.json")).expect("annotations");
+    let coco: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(coco["images"].as_array().map(Vec::len), Some(3));
+    assert_eq!(coco["categories"].as_array().map(Vec::len), Some(8));
+}
+
+#[test]
+fn segment_says_which_picture_is_bad_and_does_the_others() {
+    let dir = pictures(2, "321x241");
+    let image = |name: &str| dir.path().join(name);
+    let good = image("images/000001.jpg");
+    let whole = std::fs::read(&good).expect("reads");
+    std::fs::write(image("cut.jpg"), &whole[..whole.len() / 3]).expect("writes");
+    std::fs::write(image("empty.png"), b"").expect("writes");
+    let (json, annotated) = (image("out.json"), image("annotated"));
+    std::fs::create_dir(&annotated).expect("folder");
+    let (cut, empty, absent) = (image("cut.jpg"), image("empty.png"), image("absent.png"));
+    let second = image("images/000002.jpg");
+    let said = refused(&[
+        "segment",
+        path(&cut),
+        path(&good),
+        path(&empty),
+        path(&absent),
+        path(&second),
+        "--engine",
+        "engines/conveyor.toml",
+        "--json",
+        path(&json),
+        "--annotated",
+        path(&annotated),
+    ]);
+    for bad in [&cut, &empty, &absent] {
+        assert!(said.contains(path(bad)), "{} is not named in: {said}", bad.display());
+    }
+    let results: Value = serde_json::from_slice(&std::fs::read(&json).expect("reads")).expect("JSON");
+    let results = results.as_array().expect("a list");
+    let named: Vec<&str> = results.iter().filter_map(|r| r["image"].as_str()).collect();
+    assert_eq!(named, vec![path(&good), path(&second)]);
+    for result in results {
+        assert_eq!((result["width"].as_u64(), result["height"].as_u64()), (Some(321), Some(241)));
+        for instance in result["instances"].as_array().expect("instances") {
+            assert_eq!(instance["mask"]["size"], serde_json::json!([241, 321]));
+            assert!(instance["score"].as_f64().expect("score") >= 0.5);
+            assert_eq!(instance["box"].as_array().map(Vec::len), Some(4));
+        }
+    }
+    let drawn: Vec<PathBuf> = std::fs::read_dir(&annotated).expect("reads").map(|e| e.expect("entry").path()).collect();
+    assert_eq!(drawn.len(), 2, "{drawn:?}");
+}
+
+#[test]
+fn eval_scores_an_engine_over_a_data_set() {
+    let dir = pictures(6, "320x240");
+    let annotations = dir.path().join("annotations.json");
+    let images = dir.path().join("images");
+    let output = maskcast(&[
+        "eval",
+        "--engine",
+        "engines/conveyor.toml",
+        "--coco",
+        path(&annotations),
+        "--images",
+        path(&images),
+        "--json",
+    ]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let scores: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let found = find_number(&scores, "ap50").expect("an AP50");
+    assert!(found > 0.5, "the bundled model finds most objects of the simulator, got AP50 {found}");
+}
+
+fn find_number(value: &Value, key: &str) -> Option<f64> {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .find_map(|(k, v)| if k == key { v.as_f64() } else { find_number(v, key) }),
+        Value::Array(list) => list.iter().find_map(|v| find_number(v, key)),
+        _ => None,
+    }
+}
+
+#[test]
+fn weights_that_are_not_the_recipe_s_are_refused() {
+    let dir = tempfile::tempdir().expect("folder");
+    let recipe = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("engines/conveyor.toml"));
+    std::fs::write(dir.path().join("conveyor.toml"), recipe.expect("recipe")).expect("writes");
+    std::fs::write(dir.path().join("conveyor.safetensors"), b"not weights").expect("writes");
+    let image = dir.path().join("x.png");
+    std::fs::write(&image, b"").expect("writes");
+    let engine = dir.path().join("conveyor.toml");
+    let said = refused(&["segment", path(&image), "--engine", path(&engine), "--json", "/dev/null"]);
+    assert!(said.contains("conveyor.safetensors") && said.contains("sha256"), "{said}");
+}
+
+#[test]
+fn every_subcommand_explains_itself() {
+    for command in ["run", "demo", "watch", "segment", "eval", "synth", "doctor"] {
+        let output = maskcast(&[command, "--help"]);
+        assert!(output.status.success());
+        assert!(text(&output.stdout).lines().count() > 8, "{command} --help is too short");
+    }
+    assert_eq!(maskcast(&["fly"]).status.code(), Some(2));
+}

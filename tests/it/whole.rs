@@ -1,0 +1,220 @@
+//! The whole way with the bundled engine: pictures in, messages and video out.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use maskcast::client::{ConnectConfig, Event, Maskcast};
+use maskcast::config::{self, Launch};
+use maskcast::frame::{Image, PixelFormat};
+use maskcast::geometry::ImageSize;
+use maskcast::instances::Limits;
+use maskcast::pipeline::{MaskBranch, MaskRcnnSegmenter, Segmenter, Service, Snapshot};
+use maskcast::time::{Clocks, SystemClocks};
+use maskcast::wire::Form;
+use maskcast::wire::v1::TombstoneReason;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn clocks() -> Arc<dyn Clocks> {
+    Arc::new(SystemClocks)
+}
+
+/// A launch file with the bundled engine, a prefix of its own and a free port.
+fn launch(prefix: &str, rest: &str) -> Launch {
+    let engine = root().join("engines/conveyor.toml");
+    let text = format!(
+        "engine = {engine:?}\n{rest}\n[publish]\nkey_prefix = \"{prefix}\"\n[zenoh]\nlisten = [\"tcp/127.0.0.1:0\"]\n"
+    );
+    config::parse(Path::new("test.toml"), &text).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn robot(service: &Service, prefix: &str) -> Maskcast {
+    let config = ConnectConfig {
+        endpoints: service.publisher.listening(),
+        prefix: prefix.to_owned(),
+        ..Default::default()
+    };
+    Maskcast::connect(&config).expect("connects")
+}
+
+fn run_to_end(launch: &Launch, within: Duration) -> Snapshot {
+    let service = Service::start(launch, clocks()).unwrap_or_else(|e| panic!("{e}"));
+    service.pipeline.wait(Some(within), &SystemClocks, |_| false);
+    assert!(service.pipeline.is_finished(), "not finished within {within:?}");
+    service.stop()
+}
+
+/// The one recording of one camera: video files in order.
+fn videos(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for recording in std::fs::read_dir(dir).expect("recordings") {
+        for file in std::fs::read_dir(recording.expect("entry").path()).expect("files") {
+            let path = file.expect("entry").path();
+            if path.extension().is_some_and(|e| e == "mkv") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Frames that decode, counted by GStreamer.
+fn decoded_frames(video: &Path) -> usize {
+    let pipeline = format!("filesrc location={:?} ! matroskademux ! h264parse ! avdec_h264 ! fakesink silent=false -v", video);
+    let output = std::process::Command::new("gst-launch-1.0").args(shell_words(&pipeline)).output().expect("gst-launch-1.0");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).matches("chain   ******* (fakesink0:sink)").count()
+}
+
+fn shell_words(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    words.insert(0, "-v".to_owned());
+    words.pop();
+    words
+}
+
+#[test]
+fn a_robot_receives_what_the_engine_saw_on_every_picture() {
+    let dir = tempfile::tempdir().expect("folder");
+    let options = maskcast::source::simulated::synth::SynthOptions {
+        first_seed: 910_000_000,
+        count: 8,
+        out_dir: dir.path().to_owned(),
+        width: 320,
+        height: 240,
+        objects: 10,
+        threads: 2,
+        format: maskcast::source::simulated::synth::ImageFormat::Png,
+    };
+    maskcast::source::simulated::synth::write_dataset(&options, &|_| {}).expect("pictures");
+    // The pictures repeat: the robot subscribes after the start and still sees each of them.
+    let launch = launch(
+        "whole-robot",
+        &format!(
+            "[[camera]]\nid = \"belt\"\nuri = \"images://{}\"\npace = \"unpaced\"\nrepeat = \"loop\"\n",
+            dir.path().join("images").display()
+        ),
+    );
+    let service = Service::start(&launch, clocks()).unwrap_or_else(|e| panic!("{e}"));
+    let mut eye = robot(&service, "whole-robot")
+        .camera("belt")
+        .form(Form::Rle)
+        .max_age(Duration::from_secs(60))
+        .history(4096)
+        .open()
+        .expect("opens");
+    let mut seen = std::collections::BTreeMap::new();
+    let start = Instant::now();
+    while seen.len() < 8 && start.elapsed() < Duration::from_secs(60) {
+        if let Event::Answer(answer) = eye.next(Duration::from_millis(500)) {
+            let instances: Vec<_> = answer.instances().map(|i| (i.class_id, i.bounds, i.mask.clone())).collect();
+            seen.insert((answer.result.header.frame_number - 1) % 8, instances);
+        }
+    }
+    service.stop();
+    assert_eq!(seen.len(), 8, "an answer for each picture");
+
+    let limits = Limits { score_threshold: 0.5, max_instances: 100 };
+    let mut engine = MaskRcnnSegmenter::load(&launch.engine, limits).unwrap_or_else(|e| panic!("{e}"));
+    let mut objects = 0;
+    for (index, received) in seen {
+        let path = dir.path().join(format!("images/{:06}.png", index + 1));
+        let rgb = image::open(&path).expect("reads").to_rgb8();
+        let size = ImageSize::new(rgb.width(), rgb.height());
+        let picture = Image::packed(PixelFormat::Rgb8, size, rgb.into_raw()).expect("a picture");
+        let direct = engine.segment(&picture, MaskBranch::Run, &SystemClocks).expect("segments").instances;
+        let direct: Vec<_> = direct
+            .into_iter()
+            .map(|i| (i.class_id, i.bounds, i.mask.and_then(|m| m.runs)))
+            .collect();
+        objects += direct.len();
+        assert_eq!(received, direct, "picture {}", index + 1);
+    }
+    assert!(objects >= 20, "only {objects} objects on 8 pictures");
+}
+
+#[test]
+fn an_unpaced_folder_is_answered_whole_and_its_video_has_every_frame() {
+    let dir = tempfile::tempdir().expect("folder");
+    let options = maskcast::source::simulated::synth::SynthOptions {
+        first_seed: 920_000_000,
+        count: 30,
+        out_dir: dir.path().to_owned(),
+        width: 320,
+        height: 240,
+        objects: 6,
+        threads: 2,
+        format: maskcast::source::simulated::synth::ImageFormat::Jpeg,
+    };
+    maskcast::source::simulated::synth::write_dataset(&options, &|_| {}).expect("pictures");
+    let images = dir.path().join("images");
+    // One of them is damaged: a tombstone, nothing else.
+    let victim = images.join("000011.jpg");
+    let bytes = std::fs::read(&victim).expect("reads");
+    std::fs::write(&victim, &bytes[..200]).expect("writes");
+    let recordings = dir.path().join("recordings");
+    let launch = launch(
+        "whole-folder",
+        &format!(
+            "[[camera]]\nid = \"belt\"\nuri = \"images://{}\"\npace = \"unpaced\"\n[[outlet]]\nkind = \"annotated_video\"\n\
+             dir = {recordings:?}\nmin_free_megabytes = 0\nqueue_frames = 1024\n",
+            images.display()
+        ),
+    );
+    let snapshot = run_to_end(&launch, Duration::from_secs(60));
+    let camera = snapshot.cameras.values().next().expect("a camera");
+    assert_eq!((camera.frames, camera.answers), (30, 29));
+    assert_eq!(camera.tombstones.get(&TombstoneReason::DecodeError), Some(&1));
+    assert!(snapshot.troubles.iter().any(|t| t.contains("camera belt frame 11") && t.contains("000011.jpg")));
+    let frames: usize = videos(&recordings).iter().map(|v| decoded_frames(v)).sum();
+    assert!((29..=30).contains(&frames), "29 answers, and the damaged frame has no picture; decoded {frames}");
+}
+
+#[test]
+fn real_footage_runs_at_its_own_pace_and_unpaced() {
+    let data = std::env::var("MASKCAST_DATA").map_or_else(|_| root().join("../shared/data"), PathBuf::from);
+    let video = data.join("video/intel_bottle-detection.mp4");
+    if !video.is_file() {
+        println!("not run: no data at {}", video.display());
+        return;
+    }
+    let camera = |pace: &str| {
+        format!("[[camera]]\nid = \"clip\"\nuri = \"file://{}\"\npace = \"{pace}\"\nvalid_for_millis = 2000\n", video.display())
+    };
+    let unpaced = run_to_end(&launch("whole-unpaced", &camera("unpaced")), Duration::from_secs(180));
+    let unpaced = unpaced.cameras.values().next().expect("a camera");
+    assert_eq!(unpaced.answers, unpaced.frames, "unpaced files push back instead of losing frames");
+    assert!(unpaced.tombstones.is_empty(), "{:?}", unpaced.tombstones);
+    assert!(unpaced.frames > 300, "{} frames", unpaced.frames);
+
+    let service = Service::start(&launch("whole-paced", &camera("real_time")), clocks()).unwrap_or_else(|e| panic!("{e}"));
+    service.pipeline.wait(Some(Duration::from_secs(4)), &SystemClocks, |_| false);
+    let paced = service.stop();
+    let paced = paced.cameras.values().next().expect("a camera");
+    let lost: u64 = paced.tombstones.values().sum();
+    // 30 frames a second for four seconds, less the time the pipeline takes to start.
+    assert!((60..=135).contains(&paced.frames), "{} frames in 4 s", paced.frames);
+    assert!(paced.answers + lost >= paced.frames, "{paced:?}");
+}
+
+#[test]
+fn an_absent_file_fails_that_camera_and_the_other_goes_on() {
+    let launch = launch(
+        "whole-absent",
+        "[[camera]]\nid = \"gone\"\nuri = \"file:///nowhere/at/all.mp4\"\n[[camera]]\nid = \"sim\"\n\
+         uri = \"sim://conveyor?seed=3&size=160x120&fps=20\"\n",
+    );
+    let service = Service::start(&launch, clocks()).unwrap_or_else(|e| panic!("{e}"));
+    service.pipeline.wait(Some(Duration::from_secs(20)), &SystemClocks, |s| {
+        s.cameras.iter().any(|(id, c)| id.as_str() == "sim" && c.answers >= 10)
+    });
+    let snapshot = service.stop();
+    let of = |name: &str| snapshot.cameras.iter().find(|(id, _)| id.as_str() == name).map(|(_, c)| c.clone()).expect(name);
+    assert!(of("sim").answers >= 10, "{:?}", of("sim"));
+    assert!(of("gone").failed && of("gone").frames == 0, "{:?}", of("gone"));
+    assert!(snapshot.troubles.iter().any(|t| t.contains("gone") && t.contains("/nowhere/at/all.mp4")), "{:?}", snapshot.troubles);
+}
