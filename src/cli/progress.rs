@@ -69,7 +69,7 @@ fn latency_text(latency: Latency) -> String {
 
 pub(super) fn table() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_preset(presets::UTF8_BORDERS_ONLY);
     table
 }
 

@@ -10,13 +10,14 @@ use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 
 use crate::engine::Precision;
-use crate::frame::{Image, PixelFormat};
+use crate::frame::Image;
 use crate::geometry::ImageSize;
 use crate::instances::{Instance, InstanceMask, Limits, MaskRuns, decode};
 use crate::model::{MaskRcnn, Masks, Options};
 use crate::ops::paste_masks::Paster;
 use crate::outlets::overlay::{Canvas, Caption, Painter, Space, Style, save_png};
 use crate::preprocess::{Normalise, Preprocessor};
+use crate::source::{Orientation, read_still};
 use crate::time::SystemClocks;
 
 /// Find and outline the objects in pictures.
@@ -165,7 +166,7 @@ fn one(
     annotated: Option<&Path>,
     limits: &Limits,
 ) -> anyhow::Result<PictureJson> {
-    let image = read(path)?;
+    let image = read_still(path, Orientation::Upright)?;
     let instances = segmenter.segment(&image, limits)?;
     let classes = segmenter.net().classes();
     if let Some(out) = annotated {
@@ -190,21 +191,6 @@ fn one(
         height: image.size.height,
         instances: instances.collect::<anyhow::Result<_>>()?,
     })
-}
-
-/// Decodes a still picture to RGB; errors do not name the file, the caller does.
-pub fn read(path: &Path) -> anyhow::Result<Image> {
-    let file = std::fs::File::open(path).context("cannot open")?;
-    let reader = image::ImageReader::new(std::io::BufReader::new(file)).with_guessed_format()?;
-    if reader.format().is_none() {
-        bail!("not a picture: expected PNG, JPEG or BMP");
-    }
-    let rgb = reader.decode().context("cannot decode")?.into_rgb8();
-    let size = ImageSize::new(rgb.width(), rgb.height());
-    if size.area() == 0 {
-        bail!("the picture has no pixels ({size})");
-    }
-    Ok(Image::packed(PixelFormat::Rgb8, size, rgb.into_raw())?)
 }
 
 /// A mask without pixels is one run of zeros.

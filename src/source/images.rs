@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use super::capture_clock::CaptureClock;
 use super::pacer::{Pacer, Wait};
-use super::{Captured, Fault, Nature, Read, Source, SourceError};
+use super::{Captured, Fault, Nature, Orientation, Read, Source, SourceError, read_still};
 use crate::config::{Camera, Pace, Repeat};
-use crate::frame::{Image, PixelFormat};
-use crate::geometry::ImageSize;
+use crate::frame::Image;
 use crate::time::{Clocks, Pts};
 
 /// Rate of a folder, which has none of its own.
@@ -170,21 +168,6 @@ fn digits<'a>(text: &mut &'a [u8]) -> &'a [u8] {
     &number[zeros..]
 }
 
-/// Grey stays grey, all else becomes RGB; EXIF rotation is applied. What the bytes are is read from the bytes, not from
-/// the file's name.
 fn load(path: &Path) -> Result<Image, String> {
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    let mut decoder = reader
-        .map_err(|e| e.to_string())?
-        .into_decoder()
-        .map_err(|e| e.to_string())?;
-    let orientation = decoder.orientation().map_err(|e| e.to_string())?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    picture.apply_orientation(orientation);
-    let size = ImageSize::new(picture.width(), picture.height());
-    let (format, bytes) = match picture {
-        DynamicImage::ImageLuma8(grey) => (PixelFormat::Gray8, grey.into_raw()),
-        other => (PixelFormat::Rgb8, other.into_rgb8().into_raw()),
-    };
-    Image::packed(format, size, bytes).map_err(|e| e.to_string())
+    read_still(path, Orientation::Upright).map_err(|e| e.to_string())
 }

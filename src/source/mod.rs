@@ -13,6 +13,7 @@ mod error;
 mod gif;
 mod gst;
 mod images;
+mod jpeg;
 mod pacer;
 mod period;
 mod pts_line;
@@ -20,11 +21,13 @@ mod rate;
 pub mod simulated;
 mod simulated_camera;
 mod stall;
+mod still;
 mod supervisor;
 #[cfg(test)]
 mod tests;
 
 pub use error::{Fault, SourceError};
+pub use still::{Orientation, StillError, read_still};
 pub use supervisor::{SourceHandle, SourceStats, spawn};
 
 use std::fmt;

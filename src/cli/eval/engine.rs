@@ -11,12 +11,12 @@ use serde_json::json;
 use super::{Scores, Speed};
 use crate::evaluate::dataset::{DataSet, ImageEntry};
 use crate::evaluate::{Detected, Evaluation, Kind, Truth};
-use crate::frame::{Image, PixelFormat};
-use crate::geometry::ImageSize;
+use crate::frame::Image;
 use crate::instances::{self, Instance, Limits};
 use crate::model::{MaskRcnn, Masks, Options, Recipe};
 use crate::ops::paste_masks::Paster;
 use crate::preprocess::{Normalise, Preprocessor};
+use crate::source::{Orientation, read_still};
 use crate::time::{Clocks, SystemClocks};
 
 /// Pictures that are decoded ahead of the network.
@@ -222,16 +222,16 @@ fn load(folder: &Path, entry: &ImageEntry) -> Result<Image, Failed> {
         file: file.display().to_string(),
         why,
     };
-    let bytes = std::fs::read(&file).map_err(|e| fail(e.to_string()))?;
-    let decoded = image::load_from_memory(&bytes).map_err(|e| fail(e.to_string()))?;
-    let size = ImageSize::new(decoded.width(), decoded.height());
+    // Annotations are written for the pixels as stored, whatever the picture says of its orientation.
+    let picture = read_still(&file, Orientation::AsStored).map_err(|e| fail(e.to_string()))?;
+    let size = picture.size;
     if size != entry.size() {
         return Err(fail(format!(
             "the picture is {size}, the data set says {}",
             entry.size()
         )));
     }
-    Image::packed(PixelFormat::Rgb8, size, decoded.into_rgb8().into_raw()).map_err(|e| fail(e.to_string()))
+    Ok(picture)
 }
 
 /// Result lists in COCO's format, one for boxes and one for masks: scorers take a mask's own area only where there is
@@ -291,6 +291,7 @@ fn beside(path: &Path, kind: &str) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::geometry::ImageSize;
 
     fn names(list: &[&str]) -> Vec<String> {
         list.iter().map(|n| (*n).to_owned()).collect()

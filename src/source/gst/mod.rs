@@ -7,7 +7,6 @@
 mod bus;
 mod container;
 mod damage;
-mod jpeg;
 mod pipeline;
 mod sample;
 #[cfg(test)]

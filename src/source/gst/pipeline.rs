@@ -21,7 +21,7 @@ use gstreamer_video as gst_video;
 use super::super::Fault;
 use super::bus::{is_decoder, missing_element};
 use super::damage::{Damage, DamageLog, Witness};
-use super::jpeg::{self, JpegFault};
+use crate::source::jpeg::{self, JpegFault};
 use super::sample::FORMATS;
 use crate::config::redact;
 use crate::time::Clocks;
