@@ -1,4 +1,4 @@
-//! What reading costs. Not a test of anything: `cargo test --release source::gst::tests::cost -- --ignored --nocapture`.
+//! What reading costs. Not a test of anything: `make bench`.
 
 use super::super::super::{Read, Source};
 use super::super::GstSource;
@@ -19,7 +19,7 @@ fn cpu_ms() -> f64 {
 
 #[test]
 #[ignore = "a measurement"]
-fn cpu_time_of_a_640x480_frame() {
+fn bench_cpu_of_a_640x480_frame() {
     let dir = tempfile::tempdir().expect("dir");
     let size = |video: String| video.replace("width=160,height=120", "width=640,height=480");
     let mp4 = media::write(dir.path(), "a.mp4", &size(media::h264(600)), "mp4mux");

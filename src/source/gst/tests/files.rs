@@ -250,7 +250,7 @@ fn a_live_description_is_live_and_stamped_as_it_arrives() {
 
 /// Runs a camera under its supervisor until `frames` frames came, or it ended: arrival times, and what else it said.
 fn supervised(camera: Camera, frames: usize) -> (Vec<i64>, Vec<String>) {
-    let (give, take) = std::sync::mpsc::channel();
+    let (give, take) = crossbeam_channel::bounded(10_000);
     let handle = spawn(camera, system_clocks(), move |event| match give.send(event) {
         Ok(()) => Flow::Continue,
         Err(_) => Flow::Stop,

@@ -2,9 +2,9 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, bounded};
 use gstreamer as gst;
 use gstreamer_rtsp_server as rtsp_server;
 use rtsp_server::prelude::*;
@@ -109,7 +109,7 @@ struct Watched {
 
 impl Watched {
     fn start(camera: Camera) -> Watched {
-        let (give, events) = channel();
+        let (give, events) = bounded(10_000);
         let on_event = move |event| match give.send(event) {
             Ok(()) => Flow::Continue,
             Err(_) => Flow::Stop,
