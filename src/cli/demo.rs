@@ -62,7 +62,10 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let service = Service::start(&launch, Arc::clone(&clocks))?;
     eprintln!("engine   {}", service.engine);
     eprintln!("camera   {}  {}", camera.id, camera.uri.redacted());
-    eprintln!("zenoh    {}, a robot subscribes over TCP", service.publisher.listening().join(", "));
+    eprintln!(
+        "zenoh    {}, a robot subscribes over TCP",
+        service.publisher.listening().join(", ")
+    );
     let over = Arc::new(AtomicBool::new(false));
     let robot = start_robot(&launch, &service, camera, Arc::clone(&over))?;
 
@@ -92,7 +95,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     row(&mut table, "robot: messages missed", robot.missed);
     for (name, summary) in [("box", &boxes), ("mask", &masks)] {
         for (what, value) in [("AP50", summary.ap50), ("AP75", summary.ap75)] {
-            row(&mut table, &format!("{name} {what} against the simulator"), figure(value));
+            row(
+                &mut table,
+                &format!("{name} {what} against the simulator"),
+                figure(value),
+            );
         }
     }
     eprintln!("{table}");
@@ -116,7 +123,10 @@ fn figure(value: Option<f64>) -> String {
 fn simulated_camera<'a>(launch: &'a Launch, path: &Path) -> anyhow::Result<(&'a Camera, &'a SimulatedScene)> {
     match launch.cameras.first().map(|c| (c, &c.uri)) {
         Some((camera, SourceUri::Simulated(scene))) => Ok((camera, scene)),
-        _ => bail!("{}: the first camera must be a sim:// one, for its ground truth is what is judged", path.display()),
+        _ => bail!(
+            "{}: the first camera must be a sim:// one, for its ground truth is what is judged",
+            path.display()
+        ),
     }
 }
 
@@ -147,7 +157,10 @@ fn start_robot(
                     robot.missed += answer.missed;
                     robot.frames.push(Received {
                         frame_number: answer.result.header.frame_number,
-                        detected: answer.instances().map(|i| Detected::new(i.class_id, i.score, i.bounds, i.mask.as_ref())).collect(),
+                        detected: answer
+                            .instances()
+                            .map(|i| Detected::new(i.class_id, i.score, i.bounds, i.mask.as_ref()))
+                            .collect(),
                     });
                 }
                 Event::NoAnswer(_) => robot.tombstones += 1,
@@ -177,11 +190,14 @@ fn judge(scene: &SimulatedScene, classes: &[String], robot: &Robot) -> anyhow::R
         .collect();
     let mut evaluation = Evaluation::new(classes.to_vec());
     for frame in &robot.frames {
-        let truths = simulator.truth(frame.frame_number.saturating_sub(1)).into_iter().filter_map(|t| {
-            let class_id = *class_ids.get(&(t.class_id as usize))?;
-            let runs = MaskRuns::from_dense(t.x, t.y, t.width, t.height, &t.mask)?;
-            Some(Truth::from_runs(class_id, &runs))
-        });
+        let truths = simulator
+            .truth(frame.frame_number.saturating_sub(1))
+            .into_iter()
+            .filter_map(|t| {
+                let class_id = *class_ids.get(&(t.class_id as usize))?;
+                let runs = MaskRuns::from_dense(t.x, t.y, t.width, t.height, &t.mask)?;
+                Some(Truth::from_runs(class_id, &runs))
+            });
         evaluation.add_image(truths.collect(), frame.detected.clone())?;
     }
     Ok(evaluation)

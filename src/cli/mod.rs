@@ -62,7 +62,33 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        eprintln!("error: {}", whole(&error));
         ExitCode::FAILURE
     })
+}
+
+/// The chain of causes in one line; a cause that the message before it already says is not said again.
+fn whole(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once() {
+        let error = anyhow::anyhow!("no such file")
+            .context("weights a.bin: no such file")
+            .context("engine x.toml");
+        assert_eq!(whole(&error), "engine x.toml: weights a.bin: no such file");
+    }
 }

@@ -25,7 +25,11 @@ impl LiveLine {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
-        LiveLine { bar, terminal, last_said: f64::NEG_INFINITY }
+        LiveLine {
+            bar,
+            terminal,
+            last_said: f64::NEG_INFINITY,
+        }
     }
 
     pub(super) fn say(&mut self, elapsed_seconds: f64, text: String) {
@@ -64,7 +68,12 @@ fn latency_text(latency: Latency) -> String {
     if latency.count == 0 {
         return "-".to_owned();
     }
-    format!("{} / {} / {}", millis(latency.p50), millis(latency.p95), millis(latency.p99))
+    format!(
+        "{} / {} / {}",
+        millis(latency.p50),
+        millis(latency.p95),
+        millis(latency.p99)
+    )
 }
 
 pub(super) fn table() -> Table {
@@ -74,7 +83,10 @@ pub(super) fn table() -> Table {
 }
 
 pub(super) fn row(table: &mut Table, name: &str, value: impl ToString) {
-    table.add_row([Cell::new(name), Cell::new(value.to_string()).set_alignment(CellAlignment::Right)]);
+    table.add_row([
+        Cell::new(name),
+        Cell::new(value.to_string()).set_alignment(CellAlignment::Right),
+    ]);
 }
 
 /// What a run did, a row a figure.
@@ -91,9 +103,25 @@ pub(super) fn summary_table(snapshot: &Snapshot, seconds: f64) -> Table {
             row(&mut table, &format!("{id}: reconnects"), camera.reconnects);
         }
     }
-    row(&mut table, "answers a second", format!("{:.1}", snapshot.answers() as f64 / seconds.max(1e-3)));
-    row(&mut table, "capture to publish p50 / p95 / p99", latency_text(snapshot.capture_to_publish));
-    row(&mut table, "engine (preprocess + network) p50 / p95 / p99", latency_text(snapshot.engine));
-    row(&mut table, "after the engine p50 / p95 / p99", latency_text(snapshot.after_engine));
+    row(
+        &mut table,
+        "answers a second",
+        format!("{:.1}", snapshot.answers() as f64 / seconds.max(1e-3)),
+    );
+    row(
+        &mut table,
+        "capture to publish p50 / p95 / p99",
+        latency_text(snapshot.capture_to_publish),
+    );
+    row(
+        &mut table,
+        "engine (preprocess + network) p50 / p95 / p99",
+        latency_text(snapshot.engine),
+    );
+    row(
+        &mut table,
+        "after the engine p50 / p95 / p99",
+        latency_text(snapshot.after_engine),
+    );
     table
 }

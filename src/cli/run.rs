@@ -60,7 +60,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let clocks: Arc<dyn Clocks> = Arc::new(SystemClocks);
     let service = Service::start(&launch, Arc::clone(&clocks))?;
     eprintln!("engine   {}", service.engine);
-    eprintln!("zenoh    {} (prefix {})", service.publisher.listening().join(", "), launch.publish.key_prefix);
+    eprintln!(
+        "zenoh    {} (prefix {})",
+        service.publisher.listening().join(", "),
+        launch.publish.key_prefix
+    );
     for camera in &launch.cameras {
         eprintln!("camera   {}  {}", camera.id, camera.uri.redacted());
     }
@@ -68,7 +72,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let elapsed = || (clocks.mono_nanos() - start) as f64 / 1e9;
     let mut line = LiveLine::new();
     let mut said = 0;
-    let limit = args.seconds.map(Duration::try_from_secs_f64).transpose().context("--seconds")?;
+    let limit = args
+        .seconds
+        .map(Duration::try_from_secs_f64)
+        .transpose()
+        .context("--seconds")?;
     service.pipeline.wait(limit, &*clocks, |snapshot| {
         line.say(elapsed(), live_text(snapshot, elapsed()));
         said = said.max(snapshot.troubles.len());
@@ -94,7 +102,10 @@ fn conclude(snapshot: &Snapshot, recorders: &[RecorderStatuses]) -> ExitCode {
     for recorder in recorders.iter().flat_map(RecorderStatuses::snapshot) {
         let dir = recorder.dir.map(|d| d.display().to_string()).unwrap_or_default();
         let (written, dropped) = (recorder.frames_written, recorder.frames_dropped);
-        eprintln!("recorded {}  {written} frames, {dropped} dropped  {dir}", recorder.camera);
+        eprintln!(
+            "recorded {}  {written} frames, {dropped} dropped  {dir}",
+            recorder.camera
+        );
         if let Some(error) = recorder.error {
             eprintln!("trouble: recording {}: {error}", recorder.camera);
             code = ExitCode::FAILURE;

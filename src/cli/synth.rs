@@ -54,7 +54,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} pictures, {eta} left").context("bar")?);
     let summary = write_dataset(&options, &|done| bar.set_position(done))?;
     bar.finish_and_clear();
-    eprintln!("{} pictures, {} objects in {}", summary.images, summary.annotations, args.out.display());
+    eprintln!(
+        "{} pictures, {} objects in {}",
+        summary.images,
+        summary.annotations,
+        args.out.display()
+    );
     for (name, count) in CLASS_NAMES.iter().zip(summary.per_class) {
         eprintln!("{name:>8}  {count}");
     }

@@ -46,7 +46,18 @@ fn with_hint(mut error: ConfigError) -> ConfigError {
         return error;
     };
     let stem = |k: &str| {
-        let units = ["_millis", "_ms", "_seconds", "_secs", "_s", "_megabytes", "_mb", "_kbit", "_hz", "_frames"];
+        let units = [
+            "_millis",
+            "_ms",
+            "_seconds",
+            "_secs",
+            "_s",
+            "_megabytes",
+            "_mb",
+            "_kbit",
+            "_hz",
+            "_frames",
+        ];
         units.iter().find_map(|u| k.strip_suffix(u)).unwrap_or(k).to_owned()
     };
     let meant = known.split('`').skip(1).step_by(2).find(|k| stem(k) == stem(key));
@@ -72,7 +83,9 @@ impl Resolve<'_> {
     where
         T::Err: Display,
     {
-        from.get_ref().parse().map_err(|e: T::Err| self.fault(from, e.to_string()))
+        from.get_ref()
+            .parse()
+            .map_err(|e: T::Err| self.fault(from, e.to_string()))
     }
 
     fn ranged<T>(&self, key: &str, value: Option<Spanned<T>>, default: T, low: T, high: T) -> Result<T, ConfigError>
@@ -87,7 +100,8 @@ impl Resolve<'_> {
     }
 
     fn millis(&self, key: &str, value: Option<Spanned<u64>>, default: u64, low: u64) -> Result<Duration, ConfigError> {
-        self.ranged(key, value, default, low, 3_600_000).map(Duration::from_millis)
+        self.ranged(key, value, default, low, 3_600_000)
+            .map(Duration::from_millis)
     }
 
     fn launch(&self, file: LaunchFile) -> Result<Launch, ConfigError> {
@@ -108,7 +122,11 @@ impl Resolve<'_> {
             cameras.push(camera);
         }
         let known: Vec<CameraId> = cameras.iter().map(|c| c.id.clone()).collect();
-        let outlets = file.outlets.into_iter().map(|o| self.outlet(o, &known)).collect::<Result<_, _>>()?;
+        let outlets = file
+            .outlets
+            .into_iter()
+            .map(|o| self.outlet(o, &known))
+            .collect::<Result<_, _>>()?;
         Ok(Launch {
             engine,
             cameras,
@@ -122,7 +140,10 @@ impl Resolve<'_> {
         let uri: SourceUri = self.parsed(&table.uri)?;
         let live = matches!(uri, SourceUri::Rtsp(_) | SourceUri::V4l2(_) | SourceUri::Gst(_));
         if live && matches!(table.pace, Some(PaceName::Unpaced)) {
-            return Err(self.fault(&table.uri, "pace = \"unpaced\" is for files, image folders and simulated cameras"));
+            return Err(self.fault(
+                &table.uri,
+                "pace = \"unpaced\" is for files, image folders and simulated cameras",
+            ));
         }
         Ok(Camera {
             id: self.parsed(&table.id)?,
@@ -142,7 +163,12 @@ impl Resolve<'_> {
             valid_for: self.millis("valid_for_millis", table.valid_for_millis, VALID_FOR_MILLIS, 1)?,
             arrival_delay: self.millis("arrival_delay_millis", table.arrival_delay_millis, 0, 0)?,
             rtsp_latency: self.millis("rtsp_latency_millis", table.rtsp_latency_millis, RTSP_LATENCY_MILLIS, 0)?,
-            stall_timeout: self.millis("stall_timeout_millis", table.stall_timeout_millis, STALL_TIMEOUT_MILLIS, 200)?,
+            stall_timeout: self.millis(
+                "stall_timeout_millis",
+                table.stall_timeout_millis,
+                STALL_TIMEOUT_MILLIS,
+                200,
+            )?,
         })
     }
 
@@ -157,8 +183,20 @@ impl Resolve<'_> {
         }
         const MIB: u64 = 1 << 20;
         let segment = self.ranged("segment_seconds", table.segment_seconds, SEGMENT_SECONDS, 1, 86_400)?;
-        let megabytes = self.ranged("segment_megabytes", table.segment_megabytes, SEGMENT_MEGABYTES, 1, 1 << 20)?;
-        let free = self.ranged("min_free_megabytes", table.min_free_megabytes, MIN_FREE_MEGABYTES, 0, 1 << 30)?;
+        let megabytes = self.ranged(
+            "segment_megabytes",
+            table.segment_megabytes,
+            SEGMENT_MEGABYTES,
+            1,
+            1 << 20,
+        )?;
+        let free = self.ranged(
+            "min_free_megabytes",
+            table.min_free_megabytes,
+            MIN_FREE_MEGABYTES,
+            0,
+            1 << 30,
+        )?;
         match table.kind {
             OutletKind::AnnotatedVideo => Ok(Outlet::AnnotatedVideo(AnnotatedVideo {
                 dir: PathBuf::from(table.dir.get_ref()),

@@ -24,14 +24,26 @@ const CAMERA: &str = "[[camera]]\nid = \"dock-3\"\nuri = \"sim://conveyor?seed=7
 
 #[test]
 fn the_smallest_file_gets_its_defaults_in_one_place() {
-    let launch = parsed(&format!("{CAMERA}[[outlet]]\nkind = \"annotated_video\"\ndir = \"recordings\"\n")).expect("valid");
+    let launch = parsed(&format!(
+        "{CAMERA}[[outlet]]\nkind = \"annotated_video\"\ndir = \"recordings\"\n"
+    ))
+    .expect("valid");
     let camera = &launch.cameras[0];
     assert_eq!(camera.id.as_str(), "dock-3");
-    assert_eq!((camera.pace, camera.repeat, camera.max_rate_hz), (Pace::RealTime, Repeat::Once, None));
+    assert_eq!(
+        (camera.pace, camera.repeat, camera.max_rate_hz),
+        (Pace::RealTime, Repeat::Once, None)
+    );
     assert_eq!(camera.valid_for, Duration::from_millis(300));
     assert_eq!(launch.publish.key_prefix, "maskcast");
-    assert_eq!((launch.publish.idle, launch.publish.demand), (Idle::Boxes, DemandPolicy::Matching));
-    assert_eq!((launch.publish.score_threshold, launch.publish.max_instances), (0.5, 100));
+    assert_eq!(
+        (launch.publish.idle, launch.publish.demand),
+        (Idle::Boxes, DemandPolicy::Matching)
+    );
+    assert_eq!(
+        (launch.publish.score_threshold, launch.publish.max_instances),
+        (0.5, 100)
+    );
     let Outlet::AnnotatedVideo(video) = &launch.outlets[0];
     assert_eq!((video.segment, video.queue_frames), (Duration::from_secs(60), 32));
     assert_eq!(video.segment_bytes, 512 << 20);
@@ -61,16 +73,25 @@ fn a_wrong_unit_names_the_key_that_was_meant() {
     }
     let (line, message) = fault(&format!("{CAMERA}valid_for_millis = \"300 ms\"\n"));
     assert_eq!(line, 5);
-    assert!(message.contains("expected u64") || message.contains("integer"), "{message}");
+    assert!(
+        message.contains("expected u64") || message.contains("integer"),
+        "{message}"
+    );
 }
 
 #[test]
 fn values_out_of_range_point_at_the_value() {
     let (line, message) = fault(&format!("{CAMERA}valid_for_millis = 0\n"));
-    assert_eq!((line, message.as_str()), (5, "valid_for_millis is 0, must be 1 to 3600000"));
+    assert_eq!(
+        (line, message.as_str()),
+        (5, "valid_for_millis is 0, must be 1 to 3600000")
+    );
     let error = parsed(&format!("{CAMERA}max_rate_hz = -2.0\n")).expect_err("negative rate");
     let place = error.at.expect("a place");
-    assert_eq!((place.line, place.column, place.text.as_str()), (5, 15, "max_rate_hz = -2.0"));
+    assert_eq!(
+        (place.line, place.column, place.text.as_str()),
+        (5, 15, "max_rate_hz = -2.0")
+    );
     let (line, message) = fault(&format!("{CAMERA}[publish]\nscore_threshold = 1.5\n"));
     assert_eq!((line, message.as_str()), (6, "score_threshold is 1.5, must be 0 to 1"));
 }
@@ -82,7 +103,9 @@ fn names_that_do_not_fit_together_are_refused() {
     assert!(message.contains("\"Dock 3\""), "{message}");
     let (line, message) = fault(&format!("{CAMERA}{CAMERA}"));
     assert_eq!((line, message.as_str()), (6, "camera id \"dock-3\" is used twice"));
-    let (line, message) = fault(&format!("{CAMERA}[[outlet]]\nkind = \"annotated_video\"\ndir = \"r\"\ncameras = [\"x\"]\n"));
+    let (line, message) = fault(&format!(
+        "{CAMERA}[[outlet]]\nkind = \"annotated_video\"\ndir = \"r\"\ncameras = [\"x\"]\n"
+    ));
     assert_eq!((line, message.as_str()), (8, "no [[camera]] has the id \"x\""));
     let (_, message) = fault("");
     assert_eq!(message, "no [[camera]]: attach at least one");
@@ -102,9 +125,15 @@ fn live_sources_cannot_be_unpaced() {
 fn an_absent_engine_or_launch_file_is_named() {
     let text = format!("engine = \"engines/nowhere.toml\"\n{CAMERA}");
     let error = parse(Path::new("x.toml"), &text).expect_err("no engine");
-    assert_eq!(error.to_string().lines().next(), Some("x.toml:1:10: no engine recipe at engines/nowhere.toml"));
+    assert_eq!(
+        error.to_string().lines().next(),
+        Some("x.toml:1:10: no engine recipe at engines/nowhere.toml")
+    );
     let error = read(Path::new("launch/nowhere.toml")).expect_err("no file");
-    assert!(error.to_string().starts_with("launch/nowhere.toml: cannot read: "), "{error}");
+    assert!(
+        error.to_string().starts_with("launch/nowhere.toml: cannot read: "),
+        "{error}"
+    );
 }
 
 #[test]

@@ -45,10 +45,14 @@ impl Admission {
             SourceEvent::Frame(frame) => self.frame(frame),
             SourceEvent::Damaged { frame_number, detail } => {
                 self.metrics.camera(&self.camera.id, |c| c.frames += 1);
-                self.metrics.trouble(format!("camera {} frame {frame_number}: {detail}", self.camera.id));
+                self.metrics
+                    .trouble(format!("camera {} frame {frame_number}: {detail}", self.camera.id));
                 self.lost(frame_number, tombstone(TombstoneReason::DecodeError, detail))
             }
-            SourceEvent::Stalled { since_mono_nanos, last_frame_number } => {
+            SourceEvent::Stalled {
+                since_mono_nanos,
+                last_frame_number,
+            } => {
                 let outcome = Outcome::Tombstone {
                     reason: TombstoneReason::SourceStalled,
                     detail: format!("no frame since frame {last_frame_number}"),
@@ -56,12 +60,21 @@ impl Admission {
                 };
                 self.lost(0, outcome)
             }
-            SourceEvent::State { state, detail, reconnects } => {
+            SourceEvent::State {
+                state,
+                detail,
+                reconnects,
+            } => {
                 self.metrics.camera(&self.camera.id, |c| {
                     c.state = state.to_string();
                     c.reconnects = reconnects;
                 });
-                self.send(Event::State { camera: self.index, state, detail, reconnects })
+                self.send(Event::State {
+                    camera: self.index,
+                    state,
+                    detail,
+                    reconnects,
+                })
             }
             SourceEvent::Ended { error } => {
                 if let Some(error) = error {
@@ -79,10 +92,19 @@ impl Admission {
         self.metrics.camera(&self.camera.id, |c| c.frames += 1);
         let demand = self.demand.get(self.index);
         if self.idle == Idle::Off && !demand.boxes && !demand.masks {
-            return if self.intake.is_closed() { Flow::Stop } else { Flow::Continue };
+            return if self.intake.is_closed() {
+                Flow::Stop
+            } else {
+                Flow::Continue
+            };
         }
         let deadline_mono_nanos = match self.camera.pace {
-            Pace::RealTime => Some(frame.capture_time.mono_nanos.saturating_add(nanos(self.camera.valid_for))),
+            Pace::RealTime => Some(
+                frame
+                    .capture_time
+                    .mono_nanos
+                    .saturating_add(nanos(self.camera.valid_for)),
+            ),
             Pace::Unpaced => None,
         };
         let mut report = self.report(frame.frame_number);
@@ -92,11 +114,19 @@ impl Admission {
         report.marks.arrival = frame.arrival_mono_nanos;
         report.marks.decoded = frame.decoded_mono_nanos;
         report.image = Some(frame.image.clone());
-        let expected = Event::Expected { camera: self.index, report: report.clone(), deadline_mono_nanos };
+        let expected = Event::Expected {
+            camera: self.index,
+            report: report.clone(),
+            deadline_mono_nanos,
+        };
         if matches!(self.send(expected), Flow::Stop) {
             return Flow::Stop;
         }
-        let admitted = Admitted { report, frame, deadline_mono_nanos };
+        let admitted = Admitted {
+            report,
+            frame,
+            deadline_mono_nanos,
+        };
         let offer = match self.camera.pace {
             Pace::RealTime => self.intake.offer_newest(self.index, admitted),
             Pace::Unpaced => self.intake.offer_and_wait(self.index, admitted),
@@ -106,11 +136,17 @@ impl Admission {
             Offer::Replaced(mut older) => {
                 let detail = format!("replaced by frame {}", self.newest_frame(&older));
                 older.report.outcome = tombstone(TombstoneReason::Overloaded, detail);
-                self.send(Event::Settled { camera: self.index, report: older.report })
+                self.send(Event::Settled {
+                    camera: self.index,
+                    report: older.report,
+                })
             }
             Offer::Closed(mut refused) => {
                 refused.report.outcome = tombstone(TombstoneReason::Stopping, "shutting down");
-                self.send(Event::Settled { camera: self.index, report: refused.report });
+                self.send(Event::Settled {
+                    camera: self.index,
+                    report: refused.report,
+                });
                 Flow::Stop
             }
         }
@@ -125,10 +161,17 @@ impl Admission {
         let mut report = self.report(frame_number);
         report.outcome = outcome;
         let settled = report.clone();
-        let expected = Event::Expected { camera: self.index, report, deadline_mono_nanos: None };
+        let expected = Event::Expected {
+            camera: self.index,
+            report,
+            deadline_mono_nanos: None,
+        };
         match self.send(expected) {
             Flow::Stop => Flow::Stop,
-            Flow::Continue => self.send(Event::Settled { camera: self.index, report: settled }),
+            Flow::Continue => self.send(Event::Settled {
+                camera: self.index,
+                report: settled,
+            }),
         }
     }
 
@@ -146,12 +189,20 @@ impl Admission {
             marks: StageMarks::default(),
             image: None,
             valid_for_nanos: nanos(self.camera.valid_for),
-            degraded: if simulated { vec![Degradation::Simulated] } else { Vec::new() },
+            degraded: if simulated {
+                vec![Degradation::Simulated]
+            } else {
+                Vec::new()
+            },
         })
     }
 
     fn send(&self, event: Event) -> Flow {
         // The publishing thread outlives the sources; a closed desk means that everything is over.
-        if self.desk.send(event).is_ok() { Flow::Continue } else { Flow::Stop }
+        if self.desk.send(event).is_ok() {
+            Flow::Continue
+        } else {
+            Flow::Stop
+        }
     }
 }

@@ -72,13 +72,23 @@ pub struct Pipeline {
 
 fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, PipelineError> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-    spawned.map_err(|source| PipelineError::Thread { name: name.to_owned(), source })
+    spawned.map_err(|source| PipelineError::Thread {
+        name: name.to_owned(),
+        source,
+    })
 }
 
 impl Core {
     /// One door a camera, in the order of `parts.cameras`.
     pub(super) fn start(parts: Parts) -> Result<(Core, Vec<Admission>), PipelineError> {
-        let Parts { cameras, segmenter, outlets, states, idle, clocks } = parts;
+        let Parts {
+            cameras,
+            segmenter,
+            outlets,
+            states,
+            idle,
+            clocks,
+        } = parts;
         let ids: Vec<CameraId> = cameras.iter().map(|c| c.id.clone()).collect();
         let (desk, received) = crossbeam_channel::bounded(DESK_CAPACITY);
         let intake = Arc::new(Intake::new(cameras.len()));
@@ -119,7 +129,16 @@ impl Core {
             last_result_number: 0,
         });
         let doors = doors.collect();
-        Ok((Core { intake, desk, engine, publishing, metrics }, doors))
+        Ok((
+            Core {
+                intake,
+                desk,
+                engine,
+                publishing,
+                metrics,
+            },
+            doors,
+        ))
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {
@@ -131,7 +150,10 @@ impl Core {
         for (camera, mut waiting) in self.intake.close() {
             waiting.report.outcome = tombstone(TombstoneReason::Stopping, "shutting down");
             // The publishing thread lives until the last sender is gone, and this one is not.
-            let _ = self.desk.send(Event::Settled { camera, report: waiting.report });
+            let _ = self.desk.send(Event::Settled {
+                camera,
+                report: waiting.report,
+            });
         }
     }
 
@@ -175,7 +197,12 @@ impl Pipeline {
         let snapshot = self.snapshot();
         snapshot.cameras.values().all(|c| {
             let stalls = |reason: &TombstoneReason| *reason == TombstoneReason::SourceStalled;
-            let lost: u64 = c.tombstones.iter().filter(|(reason, _)| !stalls(reason)).map(|(_, n)| n).sum();
+            let lost: u64 = c
+                .tombstones
+                .iter()
+                .filter(|(reason, _)| !stalls(reason))
+                .map(|(_, n)| n)
+                .sum();
             c.ended && c.answers + lost >= c.frames
         })
     }

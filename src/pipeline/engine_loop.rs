@@ -74,7 +74,11 @@ impl EngineLoop {
     }
 
     fn look(&mut self, camera: usize, admitted: Admitted) -> Box<crate::outlets::Report> {
-        let Admitted { mut report, frame, deadline_mono_nanos } = admitted;
+        let Admitted {
+            mut report,
+            frame,
+            deadline_mono_nanos,
+        } = admitted;
         let submitted = self.clocks.mono_nanos();
         if let Some(deadline) = deadline_mono_nanos
             && submitted.saturating_add(self.durations.p99()) > deadline
@@ -110,7 +114,10 @@ impl EngineLoop {
                 };
             }
             Err(message) => {
-                self.metrics.trouble(format!("camera {} frame {}: {message}", frame.camera, frame.frame_number));
+                self.metrics.trouble(format!(
+                    "camera {} frame {}: {message}",
+                    frame.camera, frame.frame_number
+                ));
                 tracing::warn!(camera = %frame.camera, frame = frame.frame_number, "inference failed: {message}");
                 report.outcome = tombstone(TombstoneReason::InferenceError, message);
             }

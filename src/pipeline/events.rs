@@ -12,10 +12,19 @@ pub(super) const DESK_CAPACITY: usize = 256;
 #[derive(Debug)]
 pub(super) enum Event {
     /// A frame was admitted (or a stall noticed): the report as far as it is known.
-    Expected { camera: usize, report: Box<Report>, deadline_mono_nanos: Option<i64> },
+    Expected {
+        camera: usize,
+        report: Box<Report>,
+        deadline_mono_nanos: Option<i64>,
+    },
     /// What became of it: outcome, marks and picture of this report count.
     Settled { camera: usize, report: Box<Report> },
-    State { camera: usize, state: SourceState, detail: String, reconnects: u32 },
+    State {
+        camera: usize,
+        state: SourceState,
+        detail: String,
+        reconnects: u32,
+    },
 }
 
 /// What somebody wants of each camera, written by the publishing thread, read by sources and the engine.
@@ -34,6 +43,9 @@ impl DemandBoard {
 
     pub(super) fn get(&self, camera: usize) -> Demand {
         let bits = self.0[camera].load(Ordering::Relaxed);
-        Demand { boxes: bits & 1 != 0, masks: bits & 2 != 0 }
+        Demand {
+            boxes: bits & 1 != 0,
+            masks: bits & 2 != 0,
+        }
     }
 }

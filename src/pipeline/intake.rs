@@ -34,7 +34,11 @@ impl<T> Intake<T> {
     pub(super) fn new(cameras: usize) -> Intake<T> {
         let waiting = (0..cameras).map(|_| None).collect();
         Intake {
-            state: Mutex::new(State { waiting, next_turn: 0, closed: false }),
+            state: Mutex::new(State {
+                waiting,
+                next_turn: 0,
+                closed: false,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -93,7 +97,12 @@ impl<T> Intake<T> {
     pub(super) fn close(&self) -> Vec<(usize, T)> {
         let mut state = self.lock();
         state.closed = true;
-        let rest = state.waiting.iter_mut().enumerate().filter_map(|(c, w)| Some((c, w.take()?))).collect();
+        let rest = state
+            .waiting
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(c, w)| Some((c, w.take()?)))
+            .collect();
         drop(state);
         self.changed.notify_all();
         rest

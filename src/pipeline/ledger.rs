@@ -27,7 +27,14 @@ impl Ledger {
     /// `report` carries everything known at admission; its outcome is replaced when it is settled.
     pub(super) fn expect(&mut self, report: Report, deadline_mono_nanos: Option<i64>) {
         let number = report.result_number;
-        self.open.insert(number, Entry { report, settled: false, deadline_mono_nanos });
+        self.open.insert(
+            number,
+            Entry {
+                report,
+                settled: false,
+                deadline_mono_nanos,
+            },
+        );
     }
 
     /// Gives a frame its outcome through `fill`. Nothing happens when it was settled or has left already.
@@ -47,7 +54,11 @@ impl Ledger {
             let entry = first.get_mut();
             let overdue = entry.deadline_mono_nanos.is_some_and(|d| now_mono_nanos > d);
             if overdue && !matches!(entry.report.outcome, Outcome::Tombstone { .. } if entry.settled) {
-                let detail = if entry.settled { "answered too late" } else { "still in flight" };
+                let detail = if entry.settled {
+                    "answered too late"
+                } else {
+                    "still in flight"
+                };
                 entry.report.outcome = tombstone(TombstoneReason::Late, detail);
                 entry.settled = true;
             }
@@ -61,20 +72,28 @@ impl Ledger {
 
     /// When `leave` must be called again although nothing happens.
     pub(super) fn next_deadline(&self) -> Option<i64> {
-        self.open.first_key_value().and_then(|(_, entry)| entry.deadline_mono_nanos)
+        self.open
+            .first_key_value()
+            .and_then(|(_, entry)| entry.deadline_mono_nanos)
     }
 
     /// Settles whatever is open, at shutdown.
     pub(super) fn stop(&mut self) {
         let numbers: Vec<u64> = self.open.keys().copied().collect();
         for number in numbers {
-            self.settle(number, |r| r.outcome = tombstone(TombstoneReason::Stopping, "shutting down"));
+            self.settle(number, |r| {
+                r.outcome = tombstone(TombstoneReason::Stopping, "shutting down")
+            });
         }
     }
 }
 
 pub(super) fn tombstone(reason: TombstoneReason, detail: impl Into<String>) -> Outcome {
-    Outcome::Tombstone { reason, detail: detail.into(), stalled_for_nanos: 0 }
+    Outcome::Tombstone {
+        reason,
+        detail: detail.into(),
+        stalled_for_nanos: 0,
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +120,10 @@ mod tests {
     }
 
     fn answer(r: &mut Report) {
-        r.outcome = Outcome::Answer { instances: Arc::new(Vec::new()), score_threshold: 0.5 };
+        r.outcome = Outcome::Answer {
+            instances: Arc::new(Vec::new()),
+            score_threshold: 0.5,
+        };
     }
 
     fn said(reports: &[Report]) -> Vec<(u64, Option<TombstoneReason>)> {
@@ -120,7 +142,10 @@ mod tests {
         ledger.settle(2, |r| r.outcome = tombstone(TombstoneReason::Overloaded, ""));
         assert_eq!(said(&ledger.leave(50)), vec![]);
         ledger.settle(1, answer);
-        assert_eq!(said(&ledger.leave(60)), vec![(1, None), (2, Some(TombstoneReason::Overloaded))]);
+        assert_eq!(
+            said(&ledger.leave(60)),
+            vec![(1, None), (2, Some(TombstoneReason::Overloaded))]
+        );
         assert_eq!(ledger.next_deadline(), None);
     }
 
@@ -145,7 +170,11 @@ mod tests {
         ledger.settle(3, |r| r.outcome = tombstone(TombstoneReason::DecodeError, ""));
         assert_eq!(said(&ledger.leave(500)), vec![]);
         ledger.settle(1, answer);
-        let expected = vec![(1, None), (2, Some(TombstoneReason::Late)), (3, Some(TombstoneReason::DecodeError))];
+        let expected = vec![
+            (1, None),
+            (2, Some(TombstoneReason::Late)),
+            (3, Some(TombstoneReason::DecodeError)),
+        ];
         assert_eq!(said(&ledger.leave(500)), expected);
     }
 
@@ -156,6 +185,9 @@ mod tests {
         ledger.expect(expected(2), None);
         ledger.settle(1, answer);
         ledger.stop();
-        assert_eq!(said(&ledger.leave(0)), vec![(1, None), (2, Some(TombstoneReason::Stopping))]);
+        assert_eq!(
+            said(&ledger.leave(0)),
+            vec![(1, None), (2, Some(TombstoneReason::Stopping))]
+        );
     }
 }

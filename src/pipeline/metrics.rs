@@ -90,7 +90,12 @@ fn percentiles(histogram: &Option<Histogram<u64>>) -> Latency {
     if h.is_empty() {
         return Latency::default();
     }
-    Latency { p50: at(0.50), p95: at(0.95), p99: at(0.99), count: h.len() }
+    Latency {
+        p50: at(0.50),
+        p95: at(0.95),
+        p99: at(0.99),
+        count: h.len(),
+    }
 }
 
 impl Metrics {

@@ -62,15 +62,28 @@ impl Publishing {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Expected { camera, report, deadline_mono_nanos } => {
-                self.ledgers.entry(camera).or_default().expect(*report, deadline_mono_nanos);
+            Event::Expected {
+                camera,
+                report,
+                deadline_mono_nanos,
+            } => {
+                self.ledgers
+                    .entry(camera)
+                    .or_default()
+                    .expect(*report, deadline_mono_nanos);
             }
             Event::Settled { camera, report } => {
                 let number = report.result_number;
                 self.ledgers.entry(camera).or_default().settle(number, |r| *r = *report);
             }
-            Event::State { camera, state, detail, reconnects } => {
-                self.states.camera_state(&self.cameras[camera], state, &detail, reconnects);
+            Event::State {
+                camera,
+                state,
+                detail,
+                reconnects,
+            } => {
+                self.states
+                    .camera_state(&self.cameras[camera], state, &detail, reconnects);
             }
         }
     }
@@ -78,7 +91,9 @@ impl Publishing {
     fn deliver(&mut self) {
         let mut any = false;
         for index in 0..self.cameras.len() {
-            let Some(ledger) = self.ledgers.get_mut(&index) else { continue };
+            let Some(ledger) = self.ledgers.get_mut(&index) else {
+                continue;
+            };
             for report in ledger.leave(self.clocks.mono_nanos()) {
                 any = true;
                 let report = Arc::new(report);
@@ -101,10 +116,14 @@ impl Publishing {
 
     fn ask_demand(&self) {
         for (index, camera) in self.cameras.iter().enumerate() {
-            let sum = self.outlets.iter().map(|o| o.demand(camera)).fold(Demand::default(), |a, b| Demand {
-                boxes: a.boxes || b.boxes,
-                masks: a.masks || b.masks,
-            });
+            let sum = self
+                .outlets
+                .iter()
+                .map(|o| o.demand(camera))
+                .fold(Demand::default(), |a, b| Demand {
+                    boxes: a.boxes || b.boxes,
+                    masks: a.masks || b.masks,
+                });
             self.demand.set(index, sum);
         }
     }

@@ -32,7 +32,12 @@ impl MaskRcnnSegmenter {
         let network = MaskRcnn::load(recipe, &options)?;
         let (mean, std) = network.rgb_mean_std();
         let preprocessor = Preprocessor::new(Normalise { mean, std });
-        Ok(MaskRcnnSegmenter { network, preprocessor, paster: Paster::default(), limits })
+        Ok(MaskRcnnSegmenter {
+            network,
+            preprocessor,
+            paster: Paster::default(),
+            limits,
+        })
     }
 
     pub fn network(&self) -> &MaskRcnn {
@@ -65,14 +70,22 @@ impl Segmenter for MaskRcnnSegmenter {
             MaskBranch::Run => Masks::Yes,
             MaskBranch::Skip => Masks::No,
         };
-        let found = self.network.infer(letterbox.resized, masks).map_err(|e| e.to_string())?;
+        let found = self
+            .network
+            .infer(letterbox.resized, masks)
+            .map_err(|e| e.to_string())?;
         let inferred_mono_nanos = clocks.mono_nanos();
         let truncated = found.detections.len() > self.limits.max_instances;
         let paster = &mut self.paster;
         let paste = |soft: &instances::SoftMask, frame| paster.paste(soft, frame);
         let instances = instances::decode(found.detections, found.masks, &letterbox, &self.limits, paste)
             .map_err(|e| e.to_string())?;
-        Ok(Segmented { instances, truncated, preprocessed_mono_nanos, inferred_mono_nanos })
+        Ok(Segmented {
+            instances,
+            truncated,
+            preprocessed_mono_nanos,
+            inferred_mono_nanos,
+        })
     }
 
     fn score_threshold(&self) -> f32 {

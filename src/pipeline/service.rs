@@ -24,7 +24,7 @@ use crate::wire::v1::ServiceState;
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     #[error("engine {path}: {source}")]
-    Engine { path: String, source: ModelError },
+    Engine { path: String, source: Box<ModelError> },
     #[error("engine {path}: first run failed: {message}")]
     WarmUp { path: String, message: String },
     #[error(transparent)]
@@ -56,23 +56,34 @@ impl Service {
             max_instances: launch.publish.max_instances,
         };
         let engine_path = launch.engine.display().to_string();
-        let mut segmenter = MaskRcnnSegmenter::load(&launch.engine, limits)
-            .map_err(|source| ServiceError::Engine { path: engine_path.clone(), source })?;
-        segmenter
-            .warm_up(&*clocks)
-            .map_err(|message| ServiceError::WarmUp { path: engine_path, message })?;
+        let mut segmenter = MaskRcnnSegmenter::load(&launch.engine, limits).map_err(|source| ServiceError::Engine {
+            path: engine_path.clone(),
+            source: Box::new(source),
+        })?;
+        segmenter.warm_up(&*clocks).map_err(|message| ServiceError::WarmUp {
+            path: engine_path,
+            message,
+        })?;
         let classes = segmenter.classes();
         let network = segmenter.network();
         let name = network.recipe().name.clone();
         let executor = network.identity().executor.clone();
-        let engine = format!("{name} ({} {}, {})", executor.name, executor.version, executor.precision);
+        let engine = format!(
+            "{name} ({} {}, {})",
+            executor.name, executor.version, executor.precision
+        );
         let identity_json = network.identity().canonical_json.clone();
 
-        let settings = PublishSettings { publish: launch.publish.clone(), zenoh: launch.zenoh.clone() };
+        let settings = PublishSettings {
+            publish: launch.publish.clone(),
+            zenoh: launch.zenoh.clone(),
+        };
         let identity = Identity {
             session_id: SessionId::random().map_err(ServiceError::Session)?,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            hostname: hostname::get().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+            hostname: hostname::get()
+                .map(|n| n.to_string_lossy().into_owned())
+                .unwrap_or_default(),
             config_sha256: config_digest(launch),
             engine: EngineIdentity {
                 name: engine.clone(),
@@ -115,7 +126,13 @@ impl Service {
             h.state = ServiceState::Ready;
             h.recording = !launch.outlets.is_empty();
         });
-        Ok(Service { pipeline, publisher: handle, recorders, classes, engine })
+        Ok(Service {
+            pipeline,
+            publisher: handle,
+            recorders,
+            classes,
+            engine,
+        })
     }
 
     /// Drains and closes everything; nothing recorded is lost.

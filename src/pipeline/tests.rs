@@ -86,7 +86,10 @@ impl Outlet for Memory {
         "memory"
     }
     fn demand(&self, _: &CameraId) -> Demand {
-        Demand { boxes: true, masks: self.wants_masks.load(Ordering::SeqCst) }
+        Demand {
+            boxes: true,
+            masks: self.wants_masks.load(Ordering::SeqCst),
+        }
     }
     fn deliver(&mut self, report: &Arc<Report>) {
         self.reports.lock().expect("lock").push((**report).clone());
@@ -124,14 +127,24 @@ fn rig(pace: Pace, valid_for: Duration, on_red: OnRed) -> Rig {
     };
     let parts = Parts {
         cameras: vec![camera],
-        segmenter: Box::new(Engine { permits: Arc::clone(&permits), branches: Arc::clone(&branches), on_red }),
+        segmenter: Box::new(Engine {
+            permits: Arc::clone(&permits),
+            branches: Arc::clone(&branches),
+            on_red,
+        }),
         outlets: vec![Box::new(memory.clone())],
         states: Box::new(NoStates),
         idle: Idle::Boxes,
         clocks: Arc::new(SystemClocks),
     };
     let (core, mut doors) = Core::start(parts).expect("starts");
-    Rig { core, door: doors.remove(0), permits, branches, memory }
+    Rig {
+        core,
+        door: doors.remove(0),
+        permits,
+        branches,
+        memory,
+    }
 }
 
 fn frame(frame_number: u64, red: u8) -> SourceEvent {
@@ -139,7 +152,9 @@ fn frame(frame_number: u64, red: u8) -> SourceEvent {
     SourceEvent::Frame(Frame {
         camera: CameraId::new("front").expect("id"),
         frame_number,
-        pts: Some(Pts { nanos: i64::try_from(frame_number).expect("small") }),
+        pts: Some(Pts {
+            nanos: i64::try_from(frame_number).expect("small"),
+        }),
         capture_time: CaptureTime {
             unix_nanos: SystemClocks.unix_nanos(),
             mono_nanos: now,
@@ -169,7 +184,13 @@ impl Rig {
     }
 
     fn end(self) -> Vec<(u64, u64, Option<TombstoneReason>)> {
-        let Rig { core, door, permits, memory, .. } = self;
+        let Rig {
+            core,
+            door,
+            permits,
+            memory,
+            ..
+        } = self;
         core.close();
         permits.give(100);
         drop(door);
@@ -202,7 +223,10 @@ fn a_newer_frame_replaces_one_that_waits_and_every_frame_is_accounted_for_in_ord
     rig.permits.give(2);
     rig.wait_for(4);
     let overloaded = Some(TombstoneReason::Overloaded);
-    assert_eq!(rig.end(), vec![(1, 1, None), (2, 2, overloaded), (3, 3, overloaded), (4, 4, None)]);
+    assert_eq!(
+        rig.end(),
+        vec![(1, 1, None), (2, 2, overloaded), (3, 3, overloaded), (4, 4, None)]
+    );
 }
 
 #[test]
@@ -234,10 +258,24 @@ fn one_bad_frame_is_a_tombstone_that_names_the_tensor_and_the_next_is_answered()
         }
         rig.wait_for(3);
         let troubles = rig.core.snapshot().troubles;
-        let what = if on_red == OnRed::Fail { "tensor roi_features" } else { "panicked" };
-        assert!(troubles.len() == 1 && troubles[0].starts_with("camera front frame 2: "), "{troubles:?}");
+        let what = if on_red == OnRed::Fail {
+            "tensor roi_features"
+        } else {
+            "panicked"
+        };
+        assert!(
+            troubles.len() == 1 && troubles[0].starts_with("camera front frame 2: "),
+            "{troubles:?}"
+        );
         assert!(troubles[0].contains(what), "{troubles:?}");
-        assert_eq!(rig.end(), vec![(1, 1, None), (2, 2, Some(TombstoneReason::InferenceError)), (3, 3, None)]);
+        assert_eq!(
+            rig.end(),
+            vec![
+                (1, 1, None),
+                (2, 2, Some(TombstoneReason::InferenceError)),
+                (3, 3, None)
+            ]
+        );
     }
 }
 
@@ -262,16 +300,33 @@ fn stalls_and_damaged_frames_are_numbered_results_behind_the_frame_in_flight() {
     let mut rig = rig(Pace::RealTime, LONG, OnRed::Fail);
     rig.door.event(frame(1, 0));
     rig.wait_for_pick_up();
-    rig.door.event(SourceEvent::Damaged { frame_number: 2, detail: "broken JPEG".to_owned() });
-    rig.door.event(SourceEvent::Stalled { since_mono_nanos: 0, last_frame_number: 2 });
+    rig.door.event(SourceEvent::Damaged {
+        frame_number: 2,
+        detail: "broken JPEG".to_owned(),
+    });
+    rig.door.event(SourceEvent::Stalled {
+        since_mono_nanos: 0,
+        last_frame_number: 2,
+    });
     std::thread::sleep(Duration::from_millis(50));
-    assert_eq!(rig.memory.reports.lock().expect("lock").len(), 0, "they wait for frame 1");
+    assert_eq!(
+        rig.memory.reports.lock().expect("lock").len(),
+        0,
+        "they wait for frame 1"
+    );
     rig.permits.give(1);
     rig.wait_for(3);
     let stalled = rig.memory.reports.lock().expect("lock")[2].clone();
     assert!(matches!(stalled.outcome, Outcome::Tombstone { stalled_for_nanos, .. } if stalled_for_nanos > 0));
-    let reasons = [None, Some(TombstoneReason::DecodeError), Some(TombstoneReason::SourceStalled)];
-    assert_eq!(rig.end(), vec![(1, 1, reasons[0]), (2, 2, reasons[1]), (3, 0, reasons[2])]);
+    let reasons = [
+        None,
+        Some(TombstoneReason::DecodeError),
+        Some(TombstoneReason::SourceStalled),
+    ];
+    assert_eq!(
+        rig.end(),
+        vec![(1, 1, reasons[0]), (2, 2, reasons[1]), (3, 0, reasons[2])]
+    );
 }
 
 #[test]
@@ -296,6 +351,9 @@ fn the_mask_branch_runs_only_for_those_who_want_masks() {
     std::thread::sleep(Duration::from_millis(60));
     rig.door.event(frame(2, 0));
     rig.wait_for(2);
-    assert_eq!(*rig.branches.lock().expect("lock"), vec![MaskBranch::Skip, MaskBranch::Run]);
+    assert_eq!(
+        *rig.branches.lock().expect("lock"),
+        vec![MaskBranch::Skip, MaskBranch::Run]
+    );
     rig.end();
 }

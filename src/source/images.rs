@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-
 use super::capture_clock::CaptureClock;
 use super::pacer::{Pacer, Wait};
 use super::{Captured, Fault, Nature, Orientation, Read, Source, SourceError, read_still};

@@ -79,7 +79,9 @@ mod tests {
 
     fn fault(bytes: &[u8]) -> String {
         let (_dir, path) = written("x.jpg", bytes);
-        read_still(&path, Orientation::Upright).expect_err("no picture").to_string()
+        read_still(&path, Orientation::Upright)
+            .expect_err("no picture")
+            .to_string()
     }
 
     #[test]
@@ -93,7 +95,9 @@ mod tests {
     #[test]
     fn grey_stays_grey_and_an_absent_file_says_so() {
         let (dir, path) = written("grey.png", b"");
-        image::GrayImage::from_pixel(1, 1, image::Luma([9])).save(&path).expect("saves");
+        image::GrayImage::from_pixel(1, 1, image::Luma([9]))
+            .save(&path)
+            .expect("saves");
         let image = read_still(&path, Orientation::Upright).expect("a picture");
         assert_eq!((image.format, image.bytes()), (PixelFormat::Gray8, &[9u8][..]));
         let absent = read_still(&dir.path().join("absent.png"), Orientation::Upright).expect_err("absent");
@@ -111,6 +115,9 @@ mod tests {
         zero[16..24].copy_from_slice(&[0, 0, 0, 0, 0, 0, 0, 5]);
         assert!(!fault(&zero).is_empty());
         assert_eq!(fault(b""), "the file is empty");
-        assert_eq!(fault(b"plain text, no picture at all"), "not a picture: expected PNG, JPEG or BMP");
+        assert_eq!(
+            fault(b"plain text, no picture at all"),
+            "not a picture: expected PNG, JPEG or BMP"
+        );
     }
 }

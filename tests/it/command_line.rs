@@ -32,7 +32,17 @@ fn path(p: &Path) -> &str {
 fn pictures(count: u64, size: &str) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("folder");
     let count = count.to_string();
-    let output = maskcast(&["synth", "--seed", "900000000", "--count", &count, "--size", size, "--out", path(dir.path())]);
+    let output = maskcast(&[
+        "synth",
+        "--seed",
+        "900000000",
+        "--count",
+        &count,
+        "--size",
+        size,
+        "--out",
+        path(dir.path()),
+    ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     dir
 }
@@ -48,30 +58,46 @@ fn an_absent_launch_file_and_a_recipe_in_its_place_are_named() {
 fn a_mistake_in_a_launch_file_is_shown_at_its_line() {
     let dir = tempfile::tempdir().expect("folder");
     let file = dir.path().join("bad.toml");
-    let launch = "engine = \"engines/conveyor.toml\"\n[[camera]]\nid = \"a\"\nuri = \"sim://conveyor\"\nvalid_for_ms = 3\n";
+    let launch =
+        "engine = \"engines/conveyor.toml\"\n[[camera]]\nid = \"a\"\nuri = \"sim://conveyor\"\nvalid_for_ms = 3\n";
     std::fs::write(&file, launch).expect("writes");
     let said = refused(&["run", path(&file)]);
-    assert!(said.contains("bad.toml:5:1: unknown key `valid_for_ms`: did you mean `valid_for_millis`?"), "{said}");
-    assert!(said.contains("    5 | valid_for_ms = 3\n      | ^^^^^^^^^^^^"), "{said}");
+    assert!(
+        said.contains("bad.toml:5:1: unknown key `valid_for_ms`: did you mean `valid_for_millis`?"),
+        "{said}"
+    );
+    assert!(
+        said.contains("    5 | valid_for_ms = 3\n      | ^^^^^^^^^^^^"),
+        "{said}"
+    );
 }
 
 #[test]
 fn check_prints_the_file_as_meant_and_no_password() {
     let dir = tempfile::tempdir().expect("folder");
     let file = dir.path().join("ok.toml");
-    let launch = "engine = \"engines/conveyor.toml\"\n[[camera]]\nid = \"a\"\nuri = \"rtsp://user:secret@192.0.2.7/s\"\n";
+    let launch =
+        "engine = \"engines/conveyor.toml\"\n[[camera]]\nid = \"a\"\nuri = \"rtsp://user:secret@192.0.2.7/s\"\n";
     std::fs::write(&file, launch).expect("writes");
     let output = maskcast(&["run", "--check", path(&file)]);
     assert!(output.status.success());
     let said = text(&output.stdout);
-    assert!(said.contains("valid_for: 300ms") && said.contains("192.0.2.7"), "{said}");
+    assert!(
+        said.contains("valid_for: 300ms") && said.contains("192.0.2.7"),
+        "{said}"
+    );
     assert!(!said.contains("secret"), "{said}");
 }
 
 #[test]
 fn synth_writes_the_same_bytes_twice() {
     let (a, b) = (pictures(3, "160x120"), pictures(3, "160x120"));
-    for file in ["annotations.json", "images/000001.jpg", "images/000002.jpg", "images/000003.jpg"] {
+    for file in [
+        "annotations.json",
+        "images/000001.jpg",
+        "images/000002.jpg",
+        "images/000003.jpg",
+    ] {
         let read = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(file)).expect(file);
         assert_eq!(read(&a), read(&b), "{file}");
     }
@@ -115,14 +141,20 @@ fn segment_says_which_picture_is_bad_and_does_the_others() {
     let named: Vec<&str> = results.iter().filter_map(|r| r["image"].as_str()).collect();
     assert_eq!(named, vec![path(&good), path(&second)]);
     for result in results {
-        assert_eq!((result["width"].as_u64(), result["height"].as_u64()), (Some(321), Some(241)));
+        assert_eq!(
+            (result["width"].as_u64(), result["height"].as_u64()),
+            (Some(321), Some(241))
+        );
         for instance in result["instances"].as_array().expect("instances") {
             assert_eq!(instance["mask"]["size"], serde_json::json!([241, 321]));
             assert!(instance["score"].as_f64().expect("score") >= 0.5);
             assert_eq!(instance["box"].as_array().map(Vec::len), Some(4));
         }
     }
-    let drawn: Vec<PathBuf> = std::fs::read_dir(&annotated).expect("reads").map(|e| e.expect("entry").path()).collect();
+    let drawn: Vec<PathBuf> = std::fs::read_dir(&annotated)
+        .expect("reads")
+        .map(|e| e.expect("entry").path())
+        .collect();
     assert_eq!(drawn.len(), 2, "{drawn:?}");
 }
 
@@ -144,7 +176,10 @@ fn eval_scores_an_engine_over_a_data_set() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let scores: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let found = find_number(&scores, "ap50").expect("an AP50");
-    assert!(found > 0.5, "the bundled model finds most objects of the simulator, got AP50 {found}");
+    assert!(
+        found > 0.5,
+        "the bundled model finds most objects of the simulator, got AP50 {found}"
+    );
 }
 
 fn find_number(value: &Value, key: &str) -> Option<f64> {
@@ -170,8 +205,18 @@ fn weights_that_are_not_the_recipe_s_are_refused() {
     let image = dir.path().join("x.png");
     std::fs::write(&image, b"").expect("writes");
     let engine = dir.path().join("conveyor.toml");
-    let said = refused(&["segment", path(&image), "--engine", path(&engine), "--json", "/dev/null"]);
-    assert!(said.contains("conveyor.safetensors") && said.contains("sha256"), "{said}");
+    let said = refused(&[
+        "segment",
+        path(&image),
+        "--engine",
+        path(&engine),
+        "--json",
+        "/dev/null",
+    ]);
+    assert!(
+        said.contains("conveyor.safetensors") && said.contains("expected the file with SHA-256"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -179,7 +224,10 @@ fn every_subcommand_explains_itself() {
     for command in ["run", "demo", "watch", "segment", "eval", "synth", "doctor"] {
         let output = maskcast(&[command, "--help"]);
         assert!(output.status.success());
-        assert!(text(&output.stdout).lines().count() > 5, "{command} --help is too short");
+        assert!(
+            text(&output.stdout).lines().count() > 5,
+            "{command} --help is too short"
+        );
     }
     assert_eq!(maskcast(&["fly"]).status.code(), Some(2));
 }

@@ -20,8 +20,14 @@ fn the_unit_and_the_container_run_launch_files_that_exist() {
         let text = std::fs::read_to_string(launch(name)).expect(name);
         assert!(text.contains("launch/network.toml"), "{name}");
         // Scripts that are named must be there.
-        for script in text.split_whitespace().filter(|w| w.starts_with("launch/") && w.ends_with(".sh")) {
-            assert!(launch(script.trim_start_matches("launch/")).is_file(), "{name}: {script}");
+        for script in text
+            .split_whitespace()
+            .filter(|w| w.starts_with("launch/") && w.ends_with(".sh"))
+        {
+            assert!(
+                launch(script.trim_start_matches("launch/")).is_file(),
+                "{name}: {script}"
+            );
         }
     }
     assert!(launch("network.toml").is_file());

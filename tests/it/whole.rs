@@ -47,15 +47,15 @@ fn run_to_end(launch: &Launch, within: Duration) -> Snapshot {
     service.stop()
 }
 
-/// The one recording of one camera: video files in order.
+/// The video files anywhere below a folder, in order.
 fn videos(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for recording in std::fs::read_dir(dir).expect("recordings") {
-        for file in std::fs::read_dir(recording.expect("entry").path()).expect("files") {
-            let path = file.expect("entry").path();
-            if path.extension().is_some_and(|e| e == "mkv") {
-                found.push(path);
-            }
+    for entry in std::fs::read_dir(dir).expect("a folder") {
+        let path = entry.expect("entry").path();
+        if path.is_dir() {
+            found.extend(videos(&path));
+        } else if path.extension().is_some_and(|e| e == "mkv") {
+            found.push(path);
         }
     }
     found.sort();
@@ -69,8 +69,15 @@ fn decoded_frames(video: &Path) -> usize {
     let text = format!(
         "filesrc location={video:?} ! matroskademux ! h264parse ! avdec_h264 ! appsink name=sink sync=false max-buffers=2"
     );
-    let pipeline = gstreamer::parse::launch(&text).expect("a pipeline").downcast::<gstreamer::Pipeline>().expect("one");
-    let sink = pipeline.by_name("sink").expect("sink").downcast::<gstreamer_app::AppSink>().expect("an appsink");
+    let pipeline = gstreamer::parse::launch(&text)
+        .expect("a pipeline")
+        .downcast::<gstreamer::Pipeline>()
+        .expect("one");
+    let sink = pipeline
+        .by_name("sink")
+        .expect("sink")
+        .downcast::<gstreamer_app::AppSink>()
+        .expect("an appsink");
     pipeline.set_state(gstreamer::State::Playing).expect("plays");
     let mut frames = 0;
     while sink.pull_sample().is_ok() {
@@ -114,14 +121,20 @@ fn a_robot_receives_what_the_engine_saw_on_every_picture() {
     let start = Instant::now();
     while seen.len() < 8 && start.elapsed() < Duration::from_secs(60) {
         if let Event::Answer(answer) = eye.next(Duration::from_millis(500)) {
-            let instances: Vec<_> = answer.instances().map(|i| (i.class_id, i.bounds, i.mask.clone())).collect();
+            let instances: Vec<_> = answer
+                .instances()
+                .map(|i| (i.class_id, i.bounds, i.mask.clone()))
+                .collect();
             seen.insert((answer.result.header.frame_number - 1) % 8, instances);
         }
     }
     service.stop();
     assert_eq!(seen.len(), 8, "an answer for each picture");
 
-    let limits = Limits { score_threshold: 0.5, max_instances: 100 };
+    let limits = Limits {
+        score_threshold: 0.5,
+        max_instances: 100,
+    };
     let mut engine = MaskRcnnSegmenter::load(&launch.engine, limits).unwrap_or_else(|e| panic!("{e}"));
     let mut objects = 0;
     for (index, received) in seen {
@@ -129,7 +142,10 @@ fn a_robot_receives_what_the_engine_saw_on_every_picture() {
         let rgb = image::open(&path).expect("reads").to_rgb8();
         let size = ImageSize::new(rgb.width(), rgb.height());
         let picture = Image::packed(PixelFormat::Rgb8, size, rgb.into_raw()).expect("a picture");
-        let direct = engine.segment(&picture, MaskBranch::Run, &SystemClocks).expect("segments").instances;
+        let direct = engine
+            .segment(&picture, MaskBranch::Run, &SystemClocks)
+            .expect("segments")
+            .instances;
         let direct: Vec<_> = direct
             .into_iter()
             .map(|i| (i.class_id, i.bounds, i.mask.and_then(|m| m.runs)))
@@ -172,9 +188,17 @@ fn an_unpaced_folder_is_answered_whole_and_its_video_has_every_frame() {
     let camera = snapshot.cameras.values().next().expect("a camera");
     assert_eq!((camera.frames, camera.answers), (30, 29));
     assert_eq!(camera.tombstones.get(&TombstoneReason::DecodeError), Some(&1));
-    assert!(snapshot.troubles.iter().any(|t| t.contains("camera belt frame 11") && t.contains("000011.jpg")));
+    assert!(
+        snapshot
+            .troubles
+            .iter()
+            .any(|t| t.contains("camera belt frame 11") && t.contains("000011.jpg"))
+    );
     let frames: usize = videos(&recordings).iter().map(|v| decoded_frames(v)).sum();
-    assert!((29..=30).contains(&frames), "29 answers, and the damaged frame has no picture; decoded {frames}");
+    assert!(
+        (29..=30).contains(&frames),
+        "29 answers, and the damaged frame has no picture; decoded {frames}"
+    );
 }
 
 #[test]
@@ -186,16 +210,25 @@ fn real_footage_runs_at_its_own_pace_and_unpaced() {
         return;
     }
     let camera = |pace: &str| {
-        format!("[[camera]]\nid = \"clip\"\nuri = \"file://{}\"\npace = \"{pace}\"\nvalid_for_millis = 2000\n", video.display())
+        format!(
+            "[[camera]]\nid = \"clip\"\nuri = \"file://{}\"\npace = \"{pace}\"\nvalid_for_millis = 2000\n",
+            video.display()
+        )
     };
     let unpaced = run_to_end(&launch("whole-unpaced", &camera("unpaced")), Duration::from_secs(180));
     let unpaced = unpaced.cameras.values().next().expect("a camera");
-    assert_eq!(unpaced.answers, unpaced.frames, "unpaced files push back instead of losing frames");
+    assert_eq!(
+        unpaced.answers, unpaced.frames,
+        "unpaced files push back instead of losing frames"
+    );
     assert!(unpaced.tombstones.is_empty(), "{:?}", unpaced.tombstones);
     assert!(unpaced.frames > 300, "{} frames", unpaced.frames);
 
-    let service = Service::start(&launch("whole-paced", &camera("real_time")), clocks()).unwrap_or_else(|e| panic!("{e}"));
-    service.pipeline.wait(Some(Duration::from_secs(4)), &SystemClocks, |_| false);
+    let service =
+        Service::start(&launch("whole-paced", &camera("real_time")), clocks()).unwrap_or_else(|e| panic!("{e}"));
+    service
+        .pipeline
+        .wait(Some(Duration::from_secs(4)), &SystemClocks, |_| false);
     let paced = service.stop();
     let paced = paced.cameras.values().next().expect("a camera");
     let lost: u64 = paced.tombstones.values().sum();
@@ -212,12 +245,28 @@ fn an_absent_file_fails_that_camera_and_the_other_goes_on() {
          uri = \"sim://conveyor?seed=3&size=160x120&fps=20\"\n",
     );
     let service = Service::start(&launch, clocks()).unwrap_or_else(|e| panic!("{e}"));
-    service.pipeline.wait(Some(Duration::from_secs(20)), &SystemClocks, |s| {
-        s.cameras.iter().any(|(id, c)| id.as_str() == "sim" && c.answers >= 10)
-    });
+    service
+        .pipeline
+        .wait(Some(Duration::from_secs(20)), &SystemClocks, |s| {
+            s.cameras.iter().any(|(id, c)| id.as_str() == "sim" && c.answers >= 10)
+        });
     let snapshot = service.stop();
-    let of = |name: &str| snapshot.cameras.iter().find(|(id, _)| id.as_str() == name).map(|(_, c)| c.clone()).expect(name);
+    let of = |name: &str| {
+        snapshot
+            .cameras
+            .iter()
+            .find(|(id, _)| id.as_str() == name)
+            .map(|(_, c)| c.clone())
+            .expect(name)
+    };
     assert!(of("sim").answers >= 10, "{:?}", of("sim"));
     assert!(of("gone").failed && of("gone").frames == 0, "{:?}", of("gone"));
-    assert!(snapshot.troubles.iter().any(|t| t.contains("gone") && t.contains("/nowhere/at/all.mp4")), "{:?}", snapshot.troubles);
+    assert!(
+        snapshot
+            .troubles
+            .iter()
+            .any(|t| t.contains("gone") && t.contains("/nowhere/at/all.mp4")),
+        "{:?}",
+        snapshot.troubles
+    );
 }

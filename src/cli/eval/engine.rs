@@ -330,7 +330,7 @@ mod tests {
         );
         for (case, words) in [
             (entry("a.png", 3, 5), "a.png: the picture is 5x3, the data set says 3x5"),
-            (entry("none.png", 5, 3), "none.png: No such file"),
+            (entry("none.png", 5, 3), "none.png: cannot read: No such file"),
             (entry("broken.jpg", 5, 3), "broken.jpg: "),
         ] {
             let message = load(dir.path(), &case).map_err(|f| format!("{}: {}", f.file, f.why));

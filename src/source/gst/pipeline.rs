@@ -21,9 +21,9 @@ use gstreamer_video as gst_video;
 use super::super::Fault;
 use super::bus::{is_decoder, missing_element};
 use super::damage::{Damage, DamageLog, Witness};
-use crate::source::jpeg::{self, JpegFault};
 use super::sample::FORMATS;
 use crate::config::redact;
+use crate::source::jpeg::{self, JpegFault};
 use crate::time::Clocks;
 
 /// Bounded connecting, and silence of a UDP stream.

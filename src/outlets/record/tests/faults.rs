@@ -236,7 +236,11 @@ fn recording_that_stops_for_space_closes_its_files_properly() {
     let end = status.snapshot().remove(0);
     assert_eq!(readable as u64, end.frames_written);
     assert!((1..=2).contains(&end.frames_failed), "{end:?}");
-    assert_eq!(end.frames_written + end.frames_failed + end.frames_dropped, number, "{end:?}");
+    assert_eq!(
+        end.frames_written + end.frames_failed + end.frames_dropped,
+        number,
+        "{end:?}"
+    );
     let lines = std::fs::read_to_string(videos[0].with_file_name("index.jsonl")).expect("index.jsonl");
     assert_eq!(lines.lines().count(), videos.len(), "every file was finished");
     assert!(files_of(home.path(), ".part").is_empty());
