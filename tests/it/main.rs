@@ -6,4 +6,5 @@
 mod command_line;
 mod launch;
 mod publish;
+mod rtsp;
 mod whole;
