@@ -10,7 +10,7 @@ export MASKCAST_OPENVINO_DIR ?= $(abspath $(TARGET_DIR))/openvino
 export MASKCAST_DATA ?= $(abspath ../shared/data)
 SECONDS_OF_DEMO ?= 20
 
-.PHONY: help demo test lint deps openvino build bench train gallery clean-recordings
+.PHONY: help demo test lint deps openvino oracle build bench train
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -18,13 +18,15 @@ help: ## this list
 demo: build ## simulated camera -> masks on zenoh -> annotated video, judged against the truth (about 20 s)
 	$(TARGET_DIR)/release/maskcast demo --seconds $(SECONDS_OF_DEMO)
 
-test: deps openvino ## every test that needs no GPU
+test: deps openvino oracle ## every test that needs no GPU
 	cargo test --locked
 	cargo check --locked --quiet --no-default-features --lib
+	@test -d "$(MASKCAST_DATA)" || echo "not run: real footage and the published COCO results: no data at $(MASKCAST_DATA)"
 
-lint: deps ## formatting, clippy, the light half alone
+lint: deps ## formatting and clippy, of the whole and of the light half alone
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features --lib -- -D warnings
 
 build: deps openvino ## the release program
 	cargo build --release --locked
@@ -36,6 +38,17 @@ openvino: $(MASKCAST_OPENVINO_DIR)/libopenvino_c.so ## the CPU executor's librar
 
 $(MASKCAST_OPENVINO_DIR)/libopenvino_c.so:
 	launch/fetch-openvino.sh "$(OPENVINO_VERSION)" "$(MASKCAST_OPENVINO_DIR)"
+
+# The Python packages of tests/oracle/zenoh_peer.py, beside the build: nothing is installed into the system's Python.
+ORACLE := $(abspath $(TARGET_DIR))/oracle
+oracle: $(ORACLE)/ready ## the independent subscriber of the tests
+
+$(ORACLE)/ready:
+	python3 -m pip install --quiet --disable-pip-version-check --target "$(ORACLE)" -r tests/oracle/peer-requirements.txt
+	touch "$@"
+
+test: export MASKCAST_ORACLE_PYTHON ?= python3
+test: export PYTHONPATH := $(ORACLE)
 
 bench: build ## the figures of BENCHMARKS.md on this machine
 	$(TARGET_DIR)/release/maskcast demo --seconds 60

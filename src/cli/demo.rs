@@ -36,6 +36,9 @@ pub struct Args {
     seconds: f64,
 }
 
+/// How long the robot waits for one message.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// What the robot received of one frame.
 struct Received {
     frame_number: u64,
@@ -67,12 +70,18 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         service.publisher.listening().join(", ")
     );
     let over = Arc::new(AtomicBool::new(false));
-    let robot = start_robot(&launch, &service, camera, Arc::clone(&over))?;
+    let robot = match start_robot(&launch, &service, camera, Arc::clone(&over), Arc::clone(&clocks)) {
+        Ok(robot) => robot,
+        Err(error) => {
+            service.stop();
+            return Err(error);
+        }
+    };
 
     let start = clocks.mono_nanos();
     let elapsed = || (clocks.mono_nanos() - start) as f64 / 1e9;
     let mut line = LiveLine::new();
-    service.pipeline.wait(Some(limit), &*clocks, |snapshot| {
+    service.wait(Some(limit), &*clocks, |snapshot| {
         line.say(elapsed(), live_text(snapshot, elapsed()));
         stop.load(Ordering::Relaxed)
     });
@@ -103,7 +112,8 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     eprintln!("{table}");
-    for trouble in snapshot.troubles.iter().chain(&robot.rejected) {
+    let troubles = snapshot.troubles.iter().chain(&snapshot.faults);
+    for trouble in troubles.chain(&robot.rejected) {
         eprintln!("trouble: {trouble}");
     }
     let recorded = say_recordings(&recorders)?;
@@ -112,7 +122,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         println!("box AP {}", figure(boxes.ap));
         println!("mask AP {}", figure(masks.ap));
     }
-    let fine = recorded && !robot.frames.is_empty() && robot.rejected.is_empty();
+    let fine = recorded && snapshot.faults.is_empty() && !robot.frames.is_empty() && robot.rejected.is_empty();
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -135,6 +145,7 @@ fn start_robot(
     service: &Service,
     camera: &Camera,
     over: Arc<AtomicBool>,
+    clocks: Arc<dyn Clocks>,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<Robot>>> {
     let maskcast = Maskcast::connect(&ConnectConfig {
         endpoints: service.publisher.listening(),
@@ -144,7 +155,7 @@ fn start_robot(
     let mut eye = maskcast
         .camera(camera.id.as_str())
         .form(Form::Rle)
-        .max_age(Duration::from_secs(10)) // every frame is judged, however old
+        .max_age(camera.valid_for)
         .history(1024)
         .open()?;
     let thread = std::thread::Builder::new().name("robot".to_owned()).spawn(move || {
@@ -152,7 +163,8 @@ fn start_robot(
         loop {
             // Read before waiting: what was sent before the end is received before the end.
             let last_round = over.load(Ordering::Relaxed);
-            match eye.next(Duration::from_millis(100)) {
+            let asked = clocks.mono_nanos();
+            match eye.next(PATIENCE) {
                 Event::Answer(answer) => {
                     robot.missed += answer.missed;
                     robot.frames.push(Received {
@@ -165,7 +177,8 @@ fn start_robot(
                 }
                 Event::NoAnswer(_) => robot.tombstones += 1,
                 Event::Rejected(why) => robot.rejected.push(format!("the robot rejected a message: {why}")),
-                _ if last_round => return Ok(robot),
+                // Nothing came for the whole time, and nothing will.
+                _ if last_round && clocks.mono_nanos() - asked >= crate::time::nanos(PATIENCE) => return Ok(robot),
                 _ => {}
             }
         }
@@ -213,12 +226,12 @@ fn say_recordings(recorders: &[RecorderStatuses]) -> anyhow::Result<bool> {
                 fine = false;
             }
             let Some(dir) = &recorder.dir else { continue };
-            eprintln!(
-                "annotated video  {}  ({} frames, {} dropped)",
-                dir.display(),
-                recorder.frames_written,
-                recorder.frames_dropped
-            );
+            for video in videos(dir)? {
+                eprintln!("annotated video  {}", video.display());
+            }
+            let (written, dropped, lost) = (recorder.frames_written, recorder.frames_dropped, recorder.frames_failed);
+            eprintln!("                 {written} frames, {dropped} dropped, {lost} failed");
+            fine &= lost == 0;
             if let Some(still) = statuses.best_still(&recorder.camera) {
                 let path = dir.join("still.png");
                 still.write_png(&path)?;
@@ -227,4 +240,12 @@ fn say_recordings(recorders: &[RecorderStatuses]) -> anyhow::Result<bool> {
         }
     }
     Ok(fine)
+}
+
+fn videos(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut videos: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
+    videos.retain(|path| path.extension().is_some_and(|e| e == "mkv"));
+    videos.sort();
+    Ok(videos)
 }

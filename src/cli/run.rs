@@ -56,30 +56,25 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
+    let limit = args
+        .seconds
+        .map(Duration::try_from_secs_f64)
+        .transpose()
+        .context("--seconds")?;
     let stop = stop_on_signals()?;
     let clocks: Arc<dyn Clocks> = Arc::new(SystemClocks);
     let service = Service::start(&launch, Arc::clone(&clocks))?;
     eprintln!("engine   {}", service.engine);
-    eprintln!(
-        "zenoh    {} (prefix {})",
-        service.publisher.listening().join(", "),
-        launch.publish.key_prefix
-    );
+    let listening = service.publisher.listening().join(", ");
+    eprintln!("zenoh    {listening} (prefix {})", launch.publish.key_prefix);
     for camera in &launch.cameras {
         eprintln!("camera   {}  {}", camera.id, camera.uri.redacted());
     }
     let start = clocks.mono_nanos();
     let elapsed = || (clocks.mono_nanos() - start) as f64 / 1e9;
     let mut line = LiveLine::new();
-    let mut said = 0;
-    let limit = args
-        .seconds
-        .map(Duration::try_from_secs_f64)
-        .transpose()
-        .context("--seconds")?;
-    service.pipeline.wait(limit, &*clocks, |snapshot| {
+    service.wait(limit, &*clocks, |snapshot| {
         line.say(elapsed(), live_text(snapshot, elapsed()));
-        said = said.max(snapshot.troubles.len());
         stop.load(Ordering::Relaxed)
     });
     let seconds = elapsed();
@@ -92,26 +87,23 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Says what went wrong and where the recordings are.
 fn conclude(snapshot: &Snapshot, recorders: &[RecorderStatuses]) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
-    for trouble in &snapshot.troubles {
+    let mut failed = snapshot.cameras.values().any(|c| c.failed) || !snapshot.faults.is_empty();
+    for trouble in snapshot.troubles.iter().chain(&snapshot.faults) {
         eprintln!("trouble: {trouble}");
-    }
-    if snapshot.cameras.values().any(|c| c.failed) {
-        code = ExitCode::FAILURE;
     }
     for recorder in recorders.iter().flat_map(RecorderStatuses::snapshot) {
         let dir = recorder.dir.map(|d| d.display().to_string()).unwrap_or_default();
-        let (written, dropped) = (recorder.frames_written, recorder.frames_dropped);
+        let (written, dropped, lost) = (recorder.frames_written, recorder.frames_dropped, recorder.frames_failed);
         eprintln!(
-            "recorded {}  {written} frames, {dropped} dropped  {dir}",
+            "recorded {}  {written} frames, {dropped} dropped, {lost} failed  {dir}",
             recorder.camera
         );
         if let Some(error) = recorder.error {
             eprintln!("trouble: recording {}: {error}", recorder.camera);
-            code = ExitCode::FAILURE;
         }
+        failed |= lost > 0;
     }
-    code
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 /// A flag that Ctrl-C and SIGTERM set; a second signal kills.

@@ -166,7 +166,7 @@ fn one(
     annotated: Option<&Path>,
     limits: &Limits,
 ) -> anyhow::Result<PictureJson> {
-    let image = read_still(path, Orientation::Upright)?;
+    let image = read_still(path, Orientation::AsStored)?;
     let instances = segmenter.segment(&image, limits)?;
     let classes = segmenter.net().classes();
     if let Some(out) = annotated {

@@ -15,7 +15,7 @@ use crate::config::{Camera, Idle, Pace, SourceUri};
 use crate::frame::Frame;
 use crate::outlets::{Outcome, Report, StageMarks};
 use crate::source::{Flow, SourceEvent};
-use crate::time::{Clocks, nanos};
+use crate::time::{CaptureTime, Clocks, nanos};
 use crate::wire::v1::{Degradation, TombstoneReason};
 
 /// A frame on its way to the engine.
@@ -43,11 +43,19 @@ impl Admission {
     pub(super) fn event(&mut self, event: SourceEvent) -> Flow {
         match event {
             SourceEvent::Frame(frame) => self.frame(frame),
-            SourceEvent::Damaged { frame_number, detail } => {
+            SourceEvent::Damaged {
+                frame_number,
+                capture_time,
+                detail,
+            } => {
                 self.metrics.camera(&self.camera.id, |c| c.frames += 1);
                 self.metrics
                     .trouble(format!("camera {} frame {frame_number}: {detail}", self.camera.id));
-                self.lost(frame_number, tombstone(TombstoneReason::DecodeError, detail))
+                self.lost(
+                    frame_number,
+                    Some(capture_time),
+                    tombstone(TombstoneReason::DecodeError, detail),
+                )
             }
             SourceEvent::Stalled {
                 since_mono_nanos,
@@ -58,7 +66,7 @@ impl Admission {
                     detail: format!("no frame since frame {last_frame_number}"),
                     stalled_for_nanos: self.clocks.mono_nanos().saturating_sub(since_mono_nanos).max(0),
                 };
-                self.lost(0, outcome)
+                self.lost(0, None, outcome)
             }
             SourceEvent::State {
                 state,
@@ -89,7 +97,6 @@ impl Admission {
     }
 
     fn frame(&mut self, frame: Frame) -> Flow {
-        self.metrics.camera(&self.camera.id, |c| c.frames += 1);
         let demand = self.demand.get(self.index);
         if self.idle == Idle::Off && !demand.boxes && !demand.masks {
             return if self.intake.is_closed() {
@@ -98,6 +105,7 @@ impl Admission {
                 Flow::Continue
             };
         }
+        self.metrics.camera(&self.camera.id, |c| c.frames += 1);
         let deadline_mono_nanos = match self.camera.pace {
             Pace::RealTime => Some(
                 frame
@@ -114,6 +122,7 @@ impl Admission {
         report.marks.arrival = frame.arrival_mono_nanos;
         report.marks.decoded = frame.decoded_mono_nanos;
         report.image = Some(frame.image.clone());
+        let newest = frame.frame_number;
         let expected = Event::Expected {
             camera: self.index,
             report: report.clone(),
@@ -134,7 +143,7 @@ impl Admission {
         match offer {
             Offer::Accepted => Flow::Continue,
             Offer::Replaced(mut older) => {
-                let detail = format!("replaced by frame {}", self.newest_frame(&older));
+                let detail = format!("replaced by frame {newest}");
                 older.report.outcome = tombstone(TombstoneReason::Overloaded, detail);
                 self.send(Event::Settled {
                     camera: self.index,
@@ -152,13 +161,11 @@ impl Admission {
         }
     }
 
-    fn newest_frame(&self, older: &Admitted) -> u64 {
-        older.report.frame_number + (self.last_result_number - older.report.result_number)
-    }
-
     /// A frame that is expected and lost at once.
-    fn lost(&mut self, frame_number: u64, outcome: Outcome) -> Flow {
+    fn lost(&mut self, frame_number: u64, capture_time: Option<CaptureTime>, outcome: Outcome) -> Flow {
         let mut report = self.report(frame_number);
+        report.capture_time = capture_time;
+        report.marks.arrival = capture_time.map_or(0, |t| t.mono_nanos);
         report.outcome = outcome;
         let settled = report.clone();
         let expected = Event::Expected {

@@ -17,7 +17,7 @@ use crate::config::{Camera, Idle};
 use crate::names::CameraId;
 use crate::outlets::Outlet;
 use crate::outlets::publish::PublisherHandle;
-use crate::source::{self, SourceHandle, SourceState};
+use crate::source::{self, SourceHandle, SourceState, SourceStats};
 use crate::time::Clocks;
 use crate::wire::v1::{CameraState, TombstoneReason};
 
@@ -70,7 +70,10 @@ pub struct Pipeline {
     core: Core,
 }
 
-fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, PipelineError> {
+fn thread<T: Send + 'static>(
+    name: &str,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, PipelineError> {
     let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(run);
     spawned.map_err(|source| PipelineError::Thread {
         name: name.to_owned(),
@@ -104,6 +107,7 @@ impl Core {
             metrics: Arc::clone(&metrics),
             clocks: Arc::clone(&clocks),
             ledgers: HashMap::new(),
+            waiting_states: std::collections::VecDeque::new(),
         };
         let publishing = thread("publish", move || publishing.run())?;
         let engine = EngineLoop {
@@ -115,6 +119,7 @@ impl Core {
             idle,
             metrics: Arc::clone(&metrics),
             durations: Durations::default(),
+            failures: 0,
         };
         let engine = thread("engine", move || engine.run())?;
         let doors = cameras.into_iter().enumerate().map(|(index, camera)| Admission {
@@ -157,21 +162,38 @@ impl Core {
         }
     }
 
-    /// After [`Core::close`] and the end of all doors: drains and closes the outlets.
+    /// Whether engine and publishing thread still run; neither ends by itself.
+    fn is_alive(&self) -> bool {
+        !self.engine.is_finished() && !self.publishing.is_finished()
+    }
+
+    /// After [`Core::close`]: drains and closes the outlets, even if a source hangs and keeps its door open.
     pub(super) fn join(self) -> Snapshot {
-        let mut troubles = Vec::new();
-        if self.engine.join().is_err() {
-            troubles.push("the engine thread panicked".to_owned());
+        let mut faults = Vec::new();
+        let step = Duration::from_millis(20);
+        let mut patience = ENGINE_PATIENCE;
+        while !self.engine.is_finished() && patience > Duration::ZERO {
+            std::thread::sleep(step);
+            patience = patience.saturating_sub(step);
         }
-        drop(self.desk);
+        if !self.engine.is_finished() {
+            faults.push("the engine did not stop within its time and was left behind".to_owned());
+        } else if self.engine.join().is_err() {
+            faults.push("the engine thread panicked".to_owned());
+        }
+        // A closed desk means that the publishing thread is gone: its end is judged below.
+        let _ = self.desk.send(Event::Close);
         if self.publishing.join().is_err() {
-            troubles.push("the publishing thread panicked".to_owned());
+            faults.push("the publishing thread panicked".to_owned());
         }
         let mut snapshot = self.metrics.snapshot();
-        snapshot.troubles.extend(troubles);
+        snapshot.faults.extend(faults);
         snapshot
     }
 }
+
+/// The engine may be busy with a frame when it is told to stop.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Pipeline {
     pub fn start(parts: Parts) -> Result<Pipeline, PipelineError> {
@@ -213,19 +235,29 @@ impl Pipeline {
             source.stop();
         }
         self.core.close();
-        let mut hanging = Vec::new();
-        for source in self.sources {
-            if !source.join() {
-                hanging.push("a source did not stop within its time and was left behind".to_owned());
-            }
+        // Side by side: each source has its own time to stop, and a hung one must not use up that of the others.
+        let joins: Vec<_> = self
+            .sources
+            .into_iter()
+            .map(|source| thread("source/join", move || source.join()))
+            .collect();
+        let mut hanging = 0;
+        for join in joins {
+            let stopped = join.map(|handle| handle.join().unwrap_or(false)).unwrap_or(false);
+            hanging += u32::from(!stopped);
         }
-        // A source that hangs in a driver keeps its door, and so the desk, open: then there is no waiting for the end.
-        if hanging.is_empty() {
-            return self.core.join();
+        let mut snapshot = self.core.join();
+        if hanging > 0 {
+            snapshot.faults.push(format!(
+                "{hanging} sources did not stop within their time and were left behind"
+            ));
         }
-        let mut snapshot = self.core.snapshot();
-        snapshot.troubles.extend(hanging);
         snapshot
+    }
+
+    /// What each source counts, by camera.
+    pub fn source_stats(&self) -> Vec<(CameraId, SourceStats)> {
+        self.sources.iter().map(|s| (s.camera().clone(), s.stats())).collect()
     }
 
     /// Waits until every source is over, `stop_when` says so, or `timeout` has passed; looks every 50 ms.
@@ -235,7 +267,7 @@ impl Pipeline {
         loop {
             let snapshot = self.snapshot();
             let over = limit.is_some_and(|l| clocks.mono_nanos() - start >= l);
-            if over || stop_when(&snapshot) || self.is_finished() {
+            if over || stop_when(&snapshot) || self.is_finished() || !self.core.is_alive() {
                 return;
             }
             clocks.sleep(Duration::from_millis(50));

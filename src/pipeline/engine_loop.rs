@@ -54,6 +54,13 @@ pub(super) struct EngineLoop {
     pub(super) metrics: Arc<Metrics>,
     /// Nanoseconds that the last frames took from submission to instances.
     pub(super) durations: Durations,
+    pub(super) failures: u64,
+}
+
+fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }
 
 impl EngineLoop {
@@ -87,7 +94,7 @@ impl EngineLoop {
             let need_millis = self.durations.p99() / 1_000_000;
             let detail = format!("{age_millis} ms old, needs {need_millis} ms more");
             report.outcome = tombstone(TombstoneReason::DroppedStale, detail);
-            self.durations.forget_oldest();
+            self.durations.forget_slowest();
             return report;
         }
         let demand = self.demand.get(camera);
@@ -98,7 +105,7 @@ impl EngineLoop {
         let clocks = &*self.clocks;
         // A panic in a library must not take the stream down; the frame is answered with a tombstone.
         let result = catch_unwind(AssertUnwindSafe(|| segmenter.segment(&frame.image, masks, clocks)))
-            .unwrap_or_else(|_| Err("the engine panicked".to_owned()));
+            .unwrap_or_else(|payload| Err(format!("the engine panicked: {}", panic_text(&*payload))));
         match result {
             Ok(segmented) => {
                 report.marks.preprocessed = segmented.preprocessed_mono_nanos;
@@ -118,7 +125,11 @@ impl EngineLoop {
                     "camera {} frame {}: {message}",
                     frame.camera, frame.frame_number
                 ));
-                tracing::warn!(camera = %frame.camera, frame = frame.frame_number, "inference failed: {message}");
+                self.failures += 1;
+                // The first, then each power of two: a permanent fault says this 30 times a second.
+                if self.failures.is_power_of_two() {
+                    tracing::warn!(camera = %frame.camera, frame = frame.frame_number, failures = self.failures, "{message}");
+                }
                 report.outcome = tombstone(TombstoneReason::InferenceError, message);
             }
         }
@@ -144,9 +155,11 @@ impl Durations {
         self.update();
     }
 
-    /// Called for each frame dropped by prediction: one slow spell must not refuse frames for ever.
-    fn forget_oldest(&mut self) {
-        self.last.pop_front();
+    /// Called for each frame dropped by prediction: one slow frame must not refuse all those after it.
+    fn forget_slowest(&mut self) {
+        if let Some((index, _)) = self.last.iter().enumerate().max_by_key(|(_, nanos)| **nanos) {
+            self.last.remove(index);
+        }
         self.update();
     }
 
@@ -174,7 +187,10 @@ mod tests {
             durations.add(10);
         }
         assert_eq!(durations.p99(), 900);
-        durations.forget_oldest();
+        durations.forget_slowest();
         assert_eq!(durations.p99(), 10);
+        durations.add(900);
+        durations.forget_slowest();
+        assert_eq!(durations.p99(), 10, "wherever the slow one stands");
     }
 }

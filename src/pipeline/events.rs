@@ -17,6 +17,8 @@ pub(super) enum Event {
         report: Box<Report>,
         deadline_mono_nanos: Option<i64>,
     },
+    /// Everything that can be said has been said: drain and finish, even if a hung source keeps its door open.
+    Close,
     /// What became of it: outcome, marks and picture of this report count.
     Settled { camera: usize, report: Box<Report> },
     State {

@@ -21,12 +21,14 @@ struct Entry {
 pub(super) struct Ledger {
     /// By `result_number`.
     open: BTreeMap<u64, Entry>,
+    last_expected: u64,
 }
 
 impl Ledger {
     /// `report` carries everything known at admission; its outcome is replaced when it is settled.
     pub(super) fn expect(&mut self, report: Report, deadline_mono_nanos: Option<i64>) {
         let number = report.result_number;
+        self.last_expected = number;
         self.open.insert(
             number,
             Entry {
@@ -68,6 +70,16 @@ impl Ledger {
             leaving.push(first.remove().report);
         }
         leaving
+    }
+
+    /// Number of the newest frame that was expected; 0 before the first.
+    pub(super) fn last_expected(&self) -> u64 {
+        self.last_expected
+    }
+
+    /// Number of the oldest frame that has not left.
+    pub(super) fn first_open(&self) -> Option<u64> {
+        self.open.first_key_value().map(|(number, _)| *number)
     }
 
     /// When `leave` must be called again although nothing happens.

@@ -46,6 +46,8 @@ pub struct Snapshot {
     pub after_engine: Latency,
     /// Frames that an engine, decoder or source damaged, and other trouble, newest last, at most 16.
     pub troubles: Vec<String>,
+    /// What went wrong with the program itself: a run that has any has failed.
+    pub faults: Vec<String>,
 }
 
 impl Snapshot {
@@ -153,6 +155,7 @@ impl Metrics {
             engine: percentiles(&inner.engine),
             after_engine: percentiles(&inner.after_engine),
             troubles: inner.troubles.clone(),
+            faults: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The publishing thread: keeps each camera's ledger, hands reports to the outlets in order, watches deadlines.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,23 @@ use super::ledger::Ledger;
 use super::metrics::Metrics;
 use crate::names::CameraId;
 use crate::outlets::{Demand, Outlet};
+use crate::source::SourceState;
 use crate::time::Clocks;
 
 /// How often demand is asked for although nothing happens.
 const TICK: Duration = Duration::from_millis(20);
+
+/// A camera's state, said when the results before it have left: a robot must not hear that a camera is gone before the
+/// camera's last answer.
+#[derive(Debug)]
+pub(super) struct WaitingState {
+    camera: usize,
+    /// The last result expected when the state came.
+    after: u64,
+    state: SourceState,
+    detail: String,
+    reconnects: u32,
+}
 
 pub(super) struct Publishing {
     pub(super) cameras: Vec<CameraId>,
@@ -26,24 +39,33 @@ pub(super) struct Publishing {
     pub(super) metrics: Arc<Metrics>,
     pub(super) clocks: Arc<dyn Clocks>,
     pub(super) ledgers: HashMap<usize, Ledger>,
+    pub(super) waiting_states: VecDeque<WaitingState>,
 }
 
 impl Publishing {
-    /// Until every sender of the desk is gone.
+    /// Until the desk is closed, or every sender is gone.
     pub(super) fn run(mut self) {
         self.ask_demand();
         loop {
             match self.desk.recv_timeout(self.patience()) {
+                Ok(Event::Close) => break,
                 Ok(event) => self.event(event),
                 Err(RecvTimeoutError::Timeout) => self.ask_demand(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             // A burst is taken in whole before anything is judged late.
             while let Ok(event) = self.desk.try_recv() {
+                if matches!(event, Event::Close) {
+                    return self.finish();
+                }
                 self.event(event);
             }
             self.deliver();
         }
+        self.finish();
+    }
+
+    fn finish(&mut self) {
         for ledger in self.ledgers.values_mut() {
             ledger.stop();
         }
@@ -82,9 +104,16 @@ impl Publishing {
                 detail,
                 reconnects,
             } => {
-                self.states
-                    .camera_state(&self.cameras[camera], state, &detail, reconnects);
+                let after = self.ledgers.entry(camera).or_default().last_expected();
+                self.waiting_states.push_back(WaitingState {
+                    camera,
+                    after,
+                    state,
+                    detail,
+                    reconnects,
+                });
             }
+            Event::Close => {}
         }
     }
 
@@ -109,9 +138,26 @@ impl Publishing {
                 }
             }
         }
+        self.say_states();
         if any {
             self.ask_demand();
         }
+    }
+
+    fn say_states(&mut self) {
+        let mut kept = VecDeque::new();
+        for waiting in self.waiting_states.drain(..) {
+            let behind = self.ledgers.get(&waiting.camera).and_then(Ledger::first_open);
+            let earlier = kept.iter().any(|k: &WaitingState| k.camera == waiting.camera);
+            if earlier || behind.is_some_and(|first| first <= waiting.after) {
+                kept.push_back(waiting);
+                continue;
+            }
+            let camera = &self.cameras[waiting.camera];
+            self.states
+                .camera_state(camera, waiting.state, &waiting.detail, waiting.reconnects);
+        }
+        self.waiting_states = kept;
     }
 
     fn ask_demand(&self) {

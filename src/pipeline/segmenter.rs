@@ -18,6 +18,8 @@ pub struct MaskRcnnSegmenter {
     preprocessor: Preprocessor,
     paster: Paster,
     limits: Limits,
+    /// Detections that the recipe keeps at most.
+    network_limit: usize,
 }
 
 impl MaskRcnnSegmenter {
@@ -32,7 +34,9 @@ impl MaskRcnnSegmenter {
         let network = MaskRcnn::load(recipe, &options)?;
         let (mean, std) = network.rgb_mean_std();
         let preprocessor = Preprocessor::new(Normalise { mean, std });
+        let network_limit = network.recipe().test.detections;
         Ok(MaskRcnnSegmenter {
+            network_limit,
             network,
             preprocessor,
             paster: Paster::default(),
@@ -75,7 +79,9 @@ impl Segmenter for MaskRcnnSegmenter {
             .infer(letterbox.resized, masks)
             .map_err(|e| e.to_string())?;
         let inferred_mono_nanos = clocks.mono_nanos();
-        let truncated = found.detections.len() > self.limits.max_instances;
+        // The network itself keeps at most `detections`: at that number, more may have been there.
+        let count = found.detections.len();
+        let truncated = count > self.limits.max_instances || count >= self.network_limit;
         let paster = &mut self.paster;
         let paste = |soft: &instances::SoftMask, frame| paster.paste(soft, frame);
         let instances = instances::decode(found.detections, found.masks, &letterbox, &self.limits, paste)

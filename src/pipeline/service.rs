@@ -1,11 +1,13 @@
 //! A launch file come to life: engine, publisher, outlets and cameras.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::assemble::{Parts, Pipeline, PipelineError};
+use super::metrics::Snapshot;
 use super::segmenter::MaskRcnnSegmenter;
 use crate::config::{Camera, Launch, Outlet as OutletConfig, SourceUri};
 use crate::instances::{ClassMap, Limits};
@@ -18,7 +20,7 @@ use crate::outlets::publish::{
 use crate::outlets::record::{AnnotatedVideoOutlet, RecordError, RecorderStatuses, RecordingInfo};
 use crate::time::Clocks;
 use crate::wire::SessionId;
-use crate::wire::v1::ServiceState;
+use crate::wire::v1::{ClockState, Degradation, ServiceState};
 
 /// Why a launch file could not be brought to life.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +39,24 @@ pub enum ServiceError {
     Session(std::io::Error),
 }
 
+/// How often the publisher hears of sources and recorders.
+const REFRESH_NANOS: i64 = 500_000_000;
+/// How long a jump of UTC is announced.
+const STEPPED_NANOS: i64 = 10_000_000_000;
+
+/// Jumps of this host's UTC that the sources have seen.
+#[derive(Debug, Default)]
+struct Stepped {
+    seen: u64,
+    at: Option<i64>,
+}
+
 /// A running launch file.
 pub struct Service {
     pub pipeline: Pipeline,
     pub publisher: PublisherHandle,
     pub recorders: Vec<RecorderStatuses>,
+    recording_dirs: Vec<PathBuf>,
     pub classes: ClassMap,
     /// For people: name, executor, precision.
     pub engine: String,
@@ -122,21 +137,80 @@ impl Service {
             idle: launch.publish.idle,
             clocks,
         })?;
-        handle.update_health(|h| {
-            h.state = ServiceState::Ready;
-            h.recording = !launch.outlets.is_empty();
-        });
+        handle.update_health(|h| h.state = ServiceState::Ready);
+        let dirs = launch
+            .outlets
+            .iter()
+            .map(|OutletConfig::AnnotatedVideo(video)| video.dir.clone());
         Ok(Service {
             pipeline,
             publisher: handle,
             recorders,
+            recording_dirs: dirs.collect(),
             classes,
             engine,
         })
     }
 
+    /// Waits as [`Pipeline::wait`] does, and meanwhile tells the publisher twice a second what sources and recorders know.
+    pub fn wait(&self, timeout: Option<Duration>, clocks: &dyn Clocks, mut stop_when: impl FnMut(&Snapshot) -> bool) {
+        let mut told = i64::MIN;
+        let mut stepped = Stepped::default();
+        self.pipeline.wait(timeout, clocks, |snapshot| {
+            let now = clocks.mono_nanos();
+            if now.saturating_sub(told) >= REFRESH_NANOS {
+                told = now;
+                self.refresh(&mut stepped, now);
+            }
+            stop_when(snapshot)
+        });
+    }
+
+    fn refresh(&self, stepped: &mut Stepped, now: i64) {
+        let mut steps = 0;
+        for (camera, stats) in self.pipeline.source_stats() {
+            if let Some(period) = stats.nominal_period.filter(|p| !p.is_zero()) {
+                self.publisher.set_nominal_hz(&camera, 1.0 / period.as_secs_f32());
+            }
+            if let Some(offset) = stats.camera_clock_offset_nanos {
+                self.publisher.set_camera_clock_offset(&camera, offset);
+            }
+            steps += stats.clock_steps;
+        }
+        if steps > stepped.seen {
+            *stepped = Stepped {
+                seen: steps,
+                at: Some(now),
+            };
+        }
+        let recorders: Vec<_> = self.recorders.iter().flat_map(RecorderStatuses::snapshot).collect();
+        let failed: Vec<&str> = recorders.iter().filter_map(|r| r.error.as_deref()).collect();
+        let free = self
+            .recording_dirs
+            .iter()
+            .filter_map(|dir| rustix::fs::statvfs(dir).ok());
+        let free = free.map(|v| v.f_bavail.saturating_mul(v.f_frsize)).min();
+        self.publisher.update_health(|h| {
+            h.clock_state = match stepped.at {
+                Some(at) if now - at < STEPPED_NANOS => ClockState::Stepped,
+                _ => ClockState::Unspecified,
+            };
+            h.recording = recorders.iter().any(|r| r.dir.is_some() && r.error.is_none());
+            h.disk_free_bytes = free.and_then(|f| i64::try_from(f).ok()).unwrap_or(0);
+            h.degraded.retain(|d| *d != Degradation::RecordingFailed);
+            if failed.is_empty() {
+                h.state = ServiceState::Ready;
+                h.detail.clear();
+            } else {
+                h.state = ServiceState::Degraded;
+                h.degraded.push(Degradation::RecordingFailed);
+                h.detail = failed.join("; ");
+            }
+        });
+    }
+
     /// Drains and closes everything; nothing recorded is lost.
-    pub fn stop(self) -> super::Snapshot {
+    pub fn stop(self) -> Snapshot {
         self.publisher.drain();
         self.pipeline.stop()
     }

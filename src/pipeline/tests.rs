@@ -1,6 +1,6 @@
 //! Scenarios over the real threads: a camera driven by hand, an engine and an outlet that remember.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use crate::wire::v1::TombstoneReason;
 struct Permits {
     given: Mutex<u32>,
     changed: Condvar,
+    /// Frames that the engine has begun.
+    asked: AtomicU32,
 }
 
 impl Permits {
@@ -30,6 +32,7 @@ impl Permits {
     }
 
     fn take(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let mut given = self.given.lock().expect("lock");
         while *given == 0 {
             given = self.changed.wait(given).expect("lock");
@@ -147,6 +150,15 @@ fn rig(pace: Pace, valid_for: Duration, on_red: OnRed) -> Rig {
     }
 }
 
+fn arrived_now() -> CaptureTime {
+    CaptureTime {
+        unix_nanos: SystemClocks.unix_nanos(),
+        mono_nanos: SystemClocks.mono_nanos(),
+        uncertainty_nanos: 0,
+        source: CaptureTimeSource::Arrival,
+    }
+}
+
 fn frame(frame_number: u64, red: u8) -> SourceEvent {
     let now = SystemClocks.mono_nanos();
     SourceEvent::Frame(Frame {
@@ -155,12 +167,7 @@ fn frame(frame_number: u64, red: u8) -> SourceEvent {
         pts: Some(Pts {
             nanos: i64::try_from(frame_number).expect("small"),
         }),
-        capture_time: CaptureTime {
-            unix_nanos: SystemClocks.unix_nanos(),
-            mono_nanos: now,
-            uncertainty_nanos: 0,
-            source: CaptureTimeSource::Arrival,
-        },
+        capture_time: arrived_now(),
         arrival_mono_nanos: now,
         decoded_mono_nanos: now,
         image: Image::packed(PixelFormat::Rgb8, ImageSize::new(1, 1), vec![red, 0, 0]).expect("picture"),
@@ -178,9 +185,15 @@ impl Rig {
         panic!("{reports} reports did not come");
     }
 
-    /// Until the engine has begun the frame just sent.
-    fn wait_for_pick_up(&self) {
-        std::thread::sleep(Duration::from_millis(30));
+    /// Until the engine has begun `frames` frames in all.
+    fn wait_for_pick_up(&self, frames: u32) {
+        for _ in 0..1000 {
+            if self.permits.asked.load(Ordering::SeqCst) >= frames {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the engine did not begin frame {frames}");
     }
 
     fn end(self) -> Vec<(u64, u64, Option<TombstoneReason>)> {
@@ -216,7 +229,7 @@ const LONG: Duration = Duration::from_secs(60);
 fn a_newer_frame_replaces_one_that_waits_and_every_frame_is_accounted_for_in_order() {
     let mut rig = rig(Pace::RealTime, LONG, OnRed::Fail);
     assert_eq!(rig.door.event(frame(1, 0)), Flow::Continue);
-    rig.wait_for_pick_up();
+    rig.wait_for_pick_up(1);
     for n in 2..=4 {
         rig.door.event(frame(n, 0));
     }
@@ -285,7 +298,7 @@ fn a_frame_still_in_flight_when_its_time_runs_out_is_late() {
     rig.door.event(frame(1, 0));
     rig.wait_for(1);
     rig.permits.give(1);
-    rig.wait_for_pick_up();
+    rig.wait_for_pick_up(1);
     rig.permits.give(1);
     rig.door.event(frame(2, 0));
     rig.wait_for(2);
@@ -299,9 +312,10 @@ fn a_frame_still_in_flight_when_its_time_runs_out_is_late() {
 fn stalls_and_damaged_frames_are_numbered_results_behind_the_frame_in_flight() {
     let mut rig = rig(Pace::RealTime, LONG, OnRed::Fail);
     rig.door.event(frame(1, 0));
-    rig.wait_for_pick_up();
+    rig.wait_for_pick_up(1);
     rig.door.event(SourceEvent::Damaged {
         frame_number: 2,
+        capture_time: arrived_now(),
         detail: "broken JPEG".to_owned(),
     });
     rig.door.event(SourceEvent::Stalled {
@@ -316,6 +330,11 @@ fn stalls_and_damaged_frames_are_numbered_results_behind_the_frame_in_flight() {
     );
     rig.permits.give(1);
     rig.wait_for(3);
+    let damaged = rig.memory.reports.lock().expect("lock")[1].clone();
+    assert!(
+        damaged.capture_time.is_some(),
+        "a delivered frame has a capture time, damaged or not"
+    );
     let stalled = rig.memory.reports.lock().expect("lock")[2].clone();
     assert!(matches!(stalled.outcome, Outcome::Tombstone { stalled_for_nanos, .. } if stalled_for_nanos > 0));
     let reasons = [
@@ -333,7 +352,7 @@ fn stalls_and_damaged_frames_are_numbered_results_behind_the_frame_in_flight() {
 fn shutdown_answers_the_frame_in_the_engine_and_stops_the_one_that_waits() {
     let mut rig = rig(Pace::RealTime, LONG, OnRed::Fail);
     rig.door.event(frame(1, 0));
-    rig.wait_for_pick_up();
+    rig.wait_for_pick_up(1);
     rig.door.event(frame(2, 0));
     rig.core.close();
     assert_eq!(rig.door.event(frame(3, 0)), Flow::Stop);

@@ -125,7 +125,11 @@ pub enum SourceEvent {
     /// damaged ones and those above the rate limit take a number too.
     Frame(Frame),
     /// A delivered frame that cannot be shown.
-    Damaged { frame_number: u64, detail: String },
+    Damaged {
+        frame_number: u64,
+        capture_time: CaptureTime,
+        detail: String,
+    },
     /// An expected frame did not come: once nothing came for max(3 periods, 150 ms) since the last frame or since
     /// attach, one every max(period, 100 ms). Never from unpaced sources.
     Stalled {

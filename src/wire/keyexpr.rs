@@ -1,6 +1,6 @@
 //! Keys, built and parsed here and nowhere else. Typed: a key that cannot be written cannot be asked for.
 //!
-//! Keys are ASCII and canonical. `{prefix}/v1/...`, one prefix a daemon; see `design/wire.md` section 2 for the tree.
+//! Keys are ASCII and canonical. `{prefix}/v1/...`, one prefix a daemon.
 
 use std::fmt;
 use std::sync::Arc;

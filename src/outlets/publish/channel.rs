@@ -1,4 +1,4 @@
-//! One published key: its priority, its encoding, its attachment. The table of `design/wire.md` section 3 is here.
+//! One published key: its priority, its encoding, its attachment. Priorities and congestion control of every key stand here.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

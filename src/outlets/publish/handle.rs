@@ -11,7 +11,6 @@ use super::demand::lock;
 use super::figures::CameraFigures;
 use super::session::{Opened, PublishError};
 use super::{Identity, PublishSettings};
-use crate::config::Idle;
 use crate::instances::ClassMap;
 use crate::names::CameraId;
 use crate::outlets::{Demand, Report};
@@ -123,7 +122,6 @@ pub(super) struct Shared {
     pub(super) info_channel: Channel,
     pub(super) wake: Arc<Wake>,
     pub(super) started: Published,
-    idle: Idle,
     /// Of `health`, for the publishing thread.
     clock_state: AtomicI32,
     listening: Vec<String>,
@@ -157,7 +155,6 @@ impl Shared {
                 message_bytes: MESSAGE_LIMIT_BYTES,
             },
             health: Mutex::default(),
-            idle: settings.publish.idle,
             clock_state: AtomicI32::new(v1::ClockState::Unspecified.into()),
             listening: opened.listening.clone(),
             closed: AtomicBool::new(false),
@@ -181,15 +178,15 @@ impl Shared {
         v1::ClockState::try_from(state).unwrap_or(v1::ClockState::Unspecified)
     }
 
-    /// What subscribers and the idle policy want of the camera's next frame.
+    /// What subscribers want of the camera's next frame.
     pub(super) fn demand(&self, camera: &CameraId) -> Demand {
         let Some(room) = self.cameras.get(camera) else {
             return Demand::default();
         };
         let now = self.clocks.mono_nanos();
-        let masks = self.idle == Idle::Masks || room.wants(Form::Rle, now);
+        let masks = room.wants(Form::Rle, now);
         Demand {
-            boxes: masks || self.idle == Idle::Boxes || room.wants(Form::Boxes, now),
+            boxes: masks || room.wants(Form::Boxes, now),
             masks,
         }
     }

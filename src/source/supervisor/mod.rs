@@ -20,6 +20,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::backoff::{Backoff, RECOVERED_AFTER};
+use super::capture_clock::CaptureClock;
 use super::pts_line::PtsLine;
 use super::rate::RateLimit;
 use super::stall::StallWatch;
@@ -234,14 +235,21 @@ impl<F: FnMut(SourceEvent) -> Flow> Supervisor<F> {
 
     fn damaged(&mut self, detail: String) -> Result<(), Stopped> {
         self.last_frame_number += 1;
-        self.watch.frame(self.clocks.mono_nanos());
+        let now = self.clocks.mono_nanos();
+        self.watch.frame(now);
         let frame_number = self.last_frame_number;
+        // What a damaged buffer says of its time is not trusted: when it reached us is.
+        let capture_time = CaptureClock::new(Arc::clone(&self.clocks), self.camera.arrival_delay).arrival(now);
         // The first, then each power of two: a camera with a bad cable says this 30 times a second.
         let count = self.shared.damaged();
         if count.is_power_of_two() {
             tracing::warn!(camera = %self.camera.id, frame_number, count, "damaged frame: {detail}");
         }
-        self.emit(SourceEvent::Damaged { frame_number, detail })
+        self.emit(SourceEvent::Damaged {
+            frame_number,
+            capture_time,
+            detail,
+        })
     }
 
     /// Says every frame that is overdue, and looks whether to stop.
