@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::answer;
 use super::progress::{LiveLine, live_text, row, summary_table};
 use super::run::stop_on_signals;
 use crate::client::{ConnectConfig, Event, Maskcast};
@@ -61,11 +62,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signals()?;
     let clocks: Arc<dyn Clocks> = Arc::new(SystemClocks);
 
-    eprintln!("loading {}", launch.engine.display());
+    say!("loading {}", launch.engine.display());
     let service = Service::start(&launch, Arc::clone(&clocks))?;
-    eprintln!("engine   {}", service.engine);
-    eprintln!("camera   {}  {}", camera.id, camera.uri.redacted());
-    eprintln!(
+    say!("engine   {}", service.engine);
+    say!("camera   {}  {}", camera.id, camera.uri.redacted());
+    say!(
         "zenoh    {}, a robot subscribes over TCP",
         service.publisher.listening().join(", ")
     );
@@ -111,17 +112,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             );
         }
     }
-    eprintln!("{table}");
+    say!("{table}");
     let troubles = snapshot.troubles.iter().chain(&snapshot.faults);
     for trouble in troubles.chain(&robot.rejected) {
-        eprintln!("trouble: {trouble}");
+        say!("trouble: {trouble}");
     }
     let recorded = say_recordings(&recorders)?;
-    #[allow(clippy::print_stdout, reason = "the answer of this command")]
-    {
-        println!("box AP {}", figure(boxes.ap));
-        println!("mask AP {}", figure(masks.ap));
-    }
+    answer(format!("box AP {}", figure(boxes.ap)))?;
+    answer(format!("mask AP {}", figure(masks.ap)))?;
     let fine = recorded && snapshot.faults.is_empty() && !robot.frames.is_empty() && robot.rejected.is_empty();
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -222,20 +220,20 @@ fn say_recordings(recorders: &[RecorderStatuses]) -> anyhow::Result<bool> {
     for statuses in recorders {
         for recorder in statuses.snapshot() {
             if let Some(error) = &recorder.error {
-                eprintln!("trouble: recording {}: {error}", recorder.camera);
+                say!("trouble: recording {}: {error}", recorder.camera);
                 fine = false;
             }
             let Some(dir) = &recorder.dir else { continue };
             for video in videos(dir)? {
-                eprintln!("annotated video  {}", video.display());
+                say!("annotated video  {}", video.display());
             }
             let (written, dropped, lost) = (recorder.frames_written, recorder.frames_dropped, recorder.frames_failed);
-            eprintln!("                 {written} frames, {dropped} dropped, {lost} failed");
+            say!("                 {written} frames, {dropped} dropped, {lost} failed");
             fine &= lost == 0;
             if let Some(still) = statuses.best_still(&recorder.camera) {
                 let path = dir.join("still.png");
                 still.write_png(&path)?;
-                eprintln!("still picture    {}", path.display());
+                say!("still picture    {}", path.display());
             }
         }
     }

@@ -27,7 +27,6 @@ pub struct Args {
 }
 
 /// Success when the main job can run: GStreamer's core elements, OpenVINO and zenoh are there.
-#[expect(clippy::print_stdout, reason = "the report is the product of this command")]
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut findings = Vec::new();
     codecs::probe(&mut findings);
@@ -37,10 +36,14 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     machine::probe(&args.recordings, &mut findings);
     let report = Report::new(findings);
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        super::answer(serde_json::to_string_pretty(&report)?)?;
     } else {
         let plain = !std::io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some();
-        print!("{}", report.page(if plain { Colour::Never } else { Colour::Always }));
+        super::answer(
+            report
+                .page(if plain { Colour::Never } else { Colour::Always })
+                .trim_end(),
+        )?;
     }
     Ok(match report.ready() {
         true => ExitCode::SUCCESS,

@@ -97,14 +97,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 impl Scores {
-    #[expect(clippy::print_stdout, reason = "the numbers are the product of this command")]
     fn print(&self, as_json: bool, failed: &[engine::Failed]) -> anyhow::Result<()> {
         if as_json {
-            println!("{}", serde_json::to_string_pretty(&self.to_json(failed))?);
+            super::answer(serde_json::to_string_pretty(&self.to_json(failed))?)
         } else {
-            print!("{}", self.page());
+            super::answer(self.page().trim_end())
         }
-        Ok(())
     }
 
     fn to_json(&self, failed: &[engine::Failed]) -> serde_json::Value {

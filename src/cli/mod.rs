@@ -1,5 +1,14 @@
 //! The command line: one file a subcommand. Belongs here: arguments, tables, progress, exit codes. Not here: work.
 
+/// A line on standard error for the person who watches. Nobody watching is no reason to stop serving robots: a closed
+/// pipe or a full log disk is ignored, where `eprintln!` would panic.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod demo;
 mod doctor;
 mod eval;
@@ -11,6 +20,7 @@ mod watch;
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
@@ -42,7 +52,7 @@ pub fn main() -> ExitCode {
     let filter = match EnvFilter::try_new(&cli.log) {
         Ok(filter) => filter,
         Err(error) => {
-            eprintln!("error: --log {:?}: {error}", cli.log);
+            say!("error: --log {:?}: {error}", cli.log);
             return ExitCode::from(2);
         }
     };
@@ -51,6 +61,7 @@ pub fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .log_internal_errors(false)
         .init();
     let done = match cli.command {
         Command::Run(args) => run::run(args),
@@ -62,9 +73,15 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("error: {}", whole(&error));
+        say!("error: {}", whole(&error));
         ExitCode::FAILURE
     })
+}
+
+/// The answer of a command, on standard output.
+fn answer(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
 }
 
 /// The chain of causes in one line; a cause that the message before it already says is not said again.

@@ -38,7 +38,7 @@ impl LiveLine {
             self.bar.tick();
         } else if elapsed_seconds - self.last_said >= 5.0 {
             self.last_said = elapsed_seconds;
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::answer;
 use super::progress::{LiveLine, live_text, summary_table};
 use crate::config;
 use crate::outlets::record::RecorderStatuses;
@@ -50,10 +52,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         other => other?,
     };
     if args.check {
-        #[allow(clippy::print_stdout, reason = "the answer of this command")]
-        {
-            println!("{launch:#?}");
-        }
+        answer(format!("{launch:#?}"))?;
         return Ok(ExitCode::SUCCESS);
     }
     let limit = args
@@ -64,11 +63,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = stop_on_signals()?;
     let clocks: Arc<dyn Clocks> = Arc::new(SystemClocks);
     let service = Service::start(&launch, Arc::clone(&clocks))?;
-    eprintln!("engine   {}", service.engine);
+    say!("engine   {}", service.engine);
     let listening = service.publisher.listening().join(", ");
-    eprintln!("zenoh    {listening} (prefix {})", launch.publish.key_prefix);
+    say!("zenoh    {listening} (prefix {})", launch.publish.key_prefix);
     for camera in &launch.cameras {
-        eprintln!("camera   {}  {}", camera.id, camera.uri.redacted());
+        say!("camera   {}  {}", camera.id, camera.uri.redacted());
     }
     let start = clocks.mono_nanos();
     let elapsed = || (clocks.mono_nanos() - start) as f64 / 1e9;
@@ -81,35 +80,39 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     line.finish();
     let recorders = service.recorders.clone();
     let snapshot = service.stop();
-    eprintln!("{}", summary_table(&snapshot, seconds));
+    say!("{}", summary_table(&snapshot, seconds));
     Ok(conclude(&snapshot, &recorders))
 }
 
 /// Says what went wrong and where the recordings are.
 fn conclude(snapshot: &Snapshot, recorders: &[RecorderStatuses]) -> ExitCode {
     let mut failed = snapshot.cameras.values().any(|c| c.failed) || !snapshot.faults.is_empty();
+    for (id, camera) in snapshot.cameras.iter().filter(|(_, c)| c.frames == 0 && !c.failed) {
+        say!("trouble: camera {id} never delivered a frame ({})", camera.state);
+        failed = true;
+    }
     for trouble in snapshot.troubles.iter().chain(&snapshot.faults) {
-        eprintln!("trouble: {trouble}");
+        say!("trouble: {trouble}");
     }
     for recorder in recorders.iter().flat_map(RecorderStatuses::snapshot) {
         let dir = recorder.dir.map(|d| d.display().to_string()).unwrap_or_default();
         let (written, dropped, lost) = (recorder.frames_written, recorder.frames_dropped, recorder.frames_failed);
-        eprintln!(
+        say!(
             "recorded {}  {written} frames, {dropped} dropped, {lost} failed  {dir}",
             recorder.camera
         );
         if let Some(error) = recorder.error {
-            eprintln!("trouble: recording {}: {error}", recorder.camera);
+            say!("trouble: recording {}: {error}", recorder.camera);
         }
         failed |= lost > 0;
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-/// A flag that Ctrl-C and SIGTERM set; a second signal kills.
+/// A flag that Ctrl-C, SIGTERM and a closed terminal set; a second signal kills.
 pub(super) fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
         // Order matters: the conditional shutdown sees the flag as it was before this signal.
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop)).context("signal handler")?;
         signal_hook::flag::register(signal, Arc::clone(&stop)).context("signal handler")?;

@@ -43,8 +43,8 @@ pub struct Args {
     #[arg(long)]
     pub precision: Option<Precision>,
     /// Threads of the network; one a processor, at most eight, unless given.
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
 }
 
 fn parse_score(text: &str) -> Result<f32, String> {
@@ -123,7 +123,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .transpose()?;
     let options = Options {
         precision: args.precision,
-        threads: args.threads,
+        threads: args.threads.map(usize::from),
         score_threshold: Some(args.score_threshold),
         clocks: Arc::new(SystemClocks),
     };
@@ -139,7 +139,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         match one(&mut segmenter, &mut painter, path, annotated, &limits) {
             Ok(picture) => pictures.push(picture),
             Err(error) => {
-                eprintln!("error: {}: {error:#}", path.display());
+                say!("error: {}: {}", path.display(), super::whole(&error));
                 failed += 1;
             }
         }

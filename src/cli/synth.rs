@@ -31,8 +31,8 @@ pub struct Args {
     #[arg(long, default_value_t = 12)]
     objects: u32,
     /// Threads; 0 = all cores
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
+    threads: u16,
     /// Write PNG instead of JPEG
     #[arg(long)]
     png: bool,
@@ -47,21 +47,25 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         width: args.size.width,
         height: args.size.height,
         objects: args.objects,
-        threads: if args.threads == 0 { cores } else { args.threads },
+        threads: if args.threads == 0 {
+            cores
+        } else {
+            usize::from(args.threads)
+        },
         format: if args.png { ImageFormat::Png } else { ImageFormat::Jpeg },
     };
     let bar = ProgressBar::new(args.count);
     bar.set_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} pictures, {eta} left").context("bar")?);
     let summary = write_dataset(&options, &|done| bar.set_position(done))?;
     bar.finish_and_clear();
-    eprintln!(
+    say!(
         "{} pictures, {} objects in {}",
         summary.images,
         summary.annotations,
         args.out.display()
     );
     for (name, count) in CLASS_NAMES.iter().zip(summary.per_class) {
-        eprintln!("{name:>8}  {count}");
+        say!("{name:>8}  {count}");
     }
     Ok(())
 }

@@ -179,8 +179,8 @@ fn scene(text: &str, rest: &str) -> Result<SimulatedScene, SourceUriError> {
                 scene.size = size.ok_or_else(|| wrong("a size such as 640x480, each side 64 to 4096"))?;
             }
             "fps" => {
-                let fps = value.parse().ok().filter(|fps: &f64| *fps > 0.0 && *fps <= 240.0);
-                scene.fps = fps.ok_or_else(|| wrong("frames a second, above 0, up to 240"))?;
+                let fps = value.parse().ok().filter(|fps: &f64| (0.01..=240.0).contains(fps));
+                scene.fps = fps.ok_or_else(|| wrong("frames a second, 0.01 to 240"))?;
             }
             _ => {
                 return Err(SourceUriError::UnknownKey {
@@ -324,6 +324,7 @@ mod tests {
         assert!(error("sim://conveyor?seed=-1").contains("seed is \"-1\""));
         assert!(error("sim://conveyor?size=10x10").contains("each side 64 to 4096"));
         assert!(error("sim://conveyor?fps=0").contains("fps is \"0\""));
+        assert!(error("sim://conveyor?fps=1e-30").contains("0.01 to 240"));
         assert!(error("sim://conveyor?fps=NaN").contains("fps is \"NaN\""));
         assert!(error("sim://conveyor?objects=65").contains("0 to 64"));
     }

@@ -255,6 +255,20 @@ impl Pipeline {
         snapshot
     }
 
+    /// A source whose thread ended without a word (a panic) has failed, and is said so at once.
+    fn note_dead_sources(&self) {
+        for source in self.sources.iter().filter(|s| s.is_finished()) {
+            let id = source.camera();
+            self.core.metrics.camera(id, |c| c.orphaned = !c.ended);
+            if self.snapshot().cameras.get(id).is_some_and(|c| c.orphaned) {
+                self.core
+                    .metrics
+                    .trouble(format!("camera {id}: the thread of its source died"));
+                self.core.metrics.camera(id, |c| (c.ended, c.failed) = (true, true));
+            }
+        }
+    }
+
     /// What each source counts, by camera.
     pub fn source_stats(&self) -> Vec<(CameraId, SourceStats)> {
         self.sources.iter().map(|s| (s.camera().clone(), s.stats())).collect()
@@ -265,6 +279,7 @@ impl Pipeline {
         let start = clocks.mono_nanos();
         let limit = timeout.map(crate::time::nanos);
         loop {
+            self.note_dead_sources();
             let snapshot = self.snapshot();
             let over = limit.is_some_and(|l| clocks.mono_nanos() - start >= l);
             if over || stop_when(&snapshot) || self.is_finished() || !self.core.is_alive() {

@@ -22,6 +22,8 @@ pub struct CameraSnapshot {
     /// Last state of the source, for people.
     pub state: String,
     pub ended: bool,
+    /// Its source is gone without having said that it ended.
+    pub orphaned: bool,
     /// It ended because of an error.
     pub failed: bool,
 }

@@ -134,6 +134,9 @@ struct Patch {
     height: usize,
 }
 
+/// A forged header must not take the memory of the machine: 65535x65535 would need 17 GB.
+const MOST_PIXELS: u64 = 1 << 26;
+
 impl Film {
     fn open(path: &Path) -> Result<Film, Fault> {
         let unreadable = |detail: String| Fault::Unreadable {
@@ -145,8 +148,10 @@ impl Film {
         options.set_color_output(ColorOutput::RGBA);
         let decoder = options.read_info(file).map_err(|e| unreadable(e.to_string()))?;
         let size = ImageSize::new(u32::from(decoder.width()), u32::from(decoder.height()));
-        if size.area() == 0 {
-            return Err(unreadable(format!("its size is {size}")));
+        if size.area() == 0 || size.area() > MOST_PIXELS {
+            return Err(unreadable(format!(
+                "its size is {size}, at most {MOST_PIXELS} pixels are read"
+            )));
         }
         Ok(Film {
             decoder,

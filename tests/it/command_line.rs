@@ -220,6 +220,44 @@ fn weights_that_are_not_the_recipe_s_are_refused() {
 }
 
 #[test]
+fn nobody_reading_is_no_reason_to_stop_and_a_full_answer_is_an_error() {
+    let full = || {
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .expect("/dev/full")
+    };
+    let dir = tempfile::tempdir().expect("folder");
+    let launch = dir.path().join("launch.toml");
+    let text = "engine = \"engines/conveyor.toml\"\n[[camera]]\nid = \"a\"\nuri = \"sim://conveyor?size=160x120&fps=10\"\n\
+                [publish]\nkey_prefix = \"full-stderr\"\n[zenoh]\nlisten = [\"tcp/127.0.0.1:0\"]\n";
+    std::fs::write(&launch, text).expect("writes");
+    let run = Command::new(env!("CARGO_BIN_EXE_maskcast"))
+        .args(["run", path(&launch), "--seconds", "2"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(full())
+        .status()
+        .expect("starts");
+    assert_eq!(run.code(), Some(0), "a full log disk does not stop the daemon");
+    let check = Command::new(env!("CARGO_BIN_EXE_maskcast"))
+        .args(["run", path(&launch), "--check"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdout(full())
+        .output()
+        .expect("starts");
+    assert_eq!(check.status.code(), Some(1));
+    assert!(
+        text_of(&check).contains("cannot write to standard output"),
+        "{}",
+        text_of(&check)
+    );
+}
+
+fn text_of(output: &Output) -> String {
+    text(&output.stderr)
+}
+
+#[test]
 fn every_subcommand_explains_itself() {
     for command in ["run", "demo", "watch", "segment", "eval", "synth", "doctor"] {
         let output = maskcast(&[command, "--help"]);

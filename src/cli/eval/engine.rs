@@ -96,7 +96,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
                 }
                 Err(bad) => {
                     if failed.len() < FAULTS_SHOWN {
-                        bar.suspend(|| eprintln!("{}: {}", bad.file, bad.why));
+                        bar.suspend(|| say!("{}: {}", bad.file, bad.why));
                     }
                     failed.push(bad);
                 }
@@ -277,7 +277,7 @@ impl FoundResults {
             let file = beside(path, kind);
             let text = serde_json::to_vec(list)?;
             std::fs::write(&file, text).with_context(|| format!("writing {}", file.display()))?;
-            eprintln!("wrote {} results to {}", list.len(), file.display());
+            say!("wrote {} results to {}", list.len(), file.display());
         }
         Ok(())
     }
