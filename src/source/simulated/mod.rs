@@ -9,7 +9,6 @@
 mod backdrop;
 mod belt;
 mod camera;
-mod coco_counts;
 mod compositor;
 mod look;
 mod mesh;

@@ -3,9 +3,10 @@
 //! Image k (from 0) is a frame of the scene with seed `first_seed + k`, so the data set does not depend on how
 //! many threads write it, and a longer one begins with the shorter one.
 
-use super::coco_counts::encode_counts;
 use super::num::hash;
-use super::{CLASS_NAMES, RenderedFrame, Scene, SceneConfig, SceneError};
+use super::{CLASS_NAMES, RenderedFrame, Scene, SceneConfig, SceneError, TruthInstance};
+use crate::geometry::ImageSize;
+use crate::instances::MaskRuns;
 use serde::Serialize;
 use std::fmt;
 use std::fs;
@@ -264,16 +265,11 @@ fn one_image(options: &SynthOptions, dir: &Path, k: u64) -> Result<Vec<Annotatio
 }
 
 fn annotations(frame: &RenderedFrame, image_id: u64) -> Vec<Annotation> {
-    let (w, h) = (frame.width as usize, frame.height as usize);
-    let mut full = vec![0u8; w * h];
-    let mut out = Vec::new();
-    for t in &frame.truth {
-        full.fill(0);
-        for (row, line) in t.mask.chunks_exact(t.width as usize).enumerate() {
-            let at = (t.y as usize + row) * w + t.x as usize;
-            full[at..at + line.len()].copy_from_slice(line);
-        }
-        out.push(Annotation {
+    let size = ImageSize::new(frame.width, frame.height);
+    let annotation = |t: &TruthInstance| {
+        let runs = MaskRuns::from_dense(t.x, t.y, t.width, t.height, &t.mask)?;
+        let counts = String::from_utf8(runs.to_frame_counts(size)?).ok()?;
+        Some(Annotation {
             id: 0,
             image_id,
             category_id: t.class_id + 1,
@@ -282,11 +278,12 @@ fn annotations(frame: &RenderedFrame, image_id: u64) -> Vec<Annotation> {
             iscrowd: 0,
             segmentation: Segmentation {
                 size: [frame.height, frame.width],
-                counts: encode_counts(&full, w, h),
+                counts,
             },
-        });
-    }
-    out
+        })
+    };
+    // An instance of the truth has set pixels and lies inside the frame, so none is lost here.
+    frame.truth.iter().filter_map(annotation).collect()
 }
 
 fn encode(frame: &RenderedFrame, format: ImageFormat) -> Result<Vec<u8>, image::ImageError> {
