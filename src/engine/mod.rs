@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use graph::GraphError;
+use graph::{Element, GraphError};
 
 /// What the dense parts compute in. Weights are given in f32 and rounded by the executor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub enum Precision {
     F32,
     /// Products of bf16 summed in f32: twice as fast where the processor has AVX512_BF16 or AMX.
     Bf16,
+    /// Products of int8 summed in i32, where a scale table says how; the rest in the best float there is.
+    Int8,
 }
 
 impl Precision {
@@ -23,6 +25,7 @@ impl Precision {
         match self {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
         }
     }
 }
@@ -39,7 +42,8 @@ impl FromStr for Precision {
         match text {
             "f32" => Ok(Precision::F32),
             "bf16" => Ok(Precision::Bf16),
-            _ => Err(format!("{text:?} is no precision: use \"f32\" or \"bf16\"")),
+            "int8" => Ok(Precision::Int8),
+            _ => Err(format!("{text:?} is no precision: use \"f32\", \"bf16\" or \"int8\"")),
         }
     }
 }
@@ -90,6 +94,14 @@ pub enum EngineError {
         name: String,
         expected: usize,
         got: usize,
+    },
+    #[error("{port} {name:?} of network {network:?} is stored as {stored}, not {asked}")]
+    Element {
+        network: String,
+        port: &'static str,
+        name: String,
+        stored: Element,
+        asked: Element,
     },
     #[error(transparent)]
     Graph(#[from] GraphError),

@@ -5,6 +5,39 @@
 
 use super::{ImageSize, NetworkPx, PixelBox, SourcePx};
 
+/// How the size of a network's input follows from that of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sizing {
+    /// Always the same: the picture is fitted into it.
+    Fixed(ImageSize),
+    /// The shorter side becomes `shortest_px` unless the longer one would exceed `longest_px`; then the input is padded to
+    /// whole multiples of `multiple_of`.
+    ShortestEdge {
+        shortest_px: u32,
+        longest_px: u32,
+        multiple_of: u32,
+        rounding: SideRounding,
+    },
+}
+
+/// Where the pixels of a resized picture come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resampling {
+    /// Four neighbours, however much the picture shrinks: torchvision on tensors, OpenCV.
+    Bilinear,
+    /// A triangle as wide as the pixels it covers: Pillow, and so detectron2.
+    Antialiased,
+}
+
+/// How a scaled side becomes whole pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SideRounding {
+    /// torchvision `GeneralizedRCNNTransform`, in f32 as it computes it.
+    Down,
+    /// Detectron and detectron2 `ResizeShortestEdge`.
+    Nearest,
+}
+
 /// How a source picture sits in the network's input.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Letterbox {
@@ -34,6 +67,36 @@ impl Letterbox {
             source,
             resized,
             network,
+        })
+    }
+
+    /// Where a picture of this size goes. `None` for an empty size.
+    pub fn of(source: ImageSize, sizing: &Sizing) -> Option<Letterbox> {
+        let (shortest, longest, multiple_of, rounding) = match *sizing {
+            Sizing::Fixed(network) => return Letterbox::fit(source, network),
+            Sizing::ShortestEdge {
+                shortest_px,
+                longest_px,
+                multiple_of,
+                rounding,
+            } => (shortest_px, longest_px, multiple_of.max(1), rounding),
+        };
+        if source.area() == 0 || shortest == 0 || longest == 0 {
+            return None;
+        }
+        let (short, long) = (source.width.min(source.height), source.width.max(source.height));
+        let scale = (shortest as f32 / short as f32).min(longest as f32 / long as f32);
+        let side = |from: u32| match rounding {
+            SideRounding::Down => (from as f32 * scale).floor(),
+            SideRounding::Nearest => (f64::from(from) * f64::from(scale) + 0.5).floor() as f32,
+        };
+        let side = |from: u32| (side(from) as u32).clamp(1, longest);
+        let resized = ImageSize::new(side(source.width), side(source.height));
+        let padded = |side: u32| side.checked_next_multiple_of(multiple_of);
+        Some(Letterbox {
+            source,
+            resized,
+            network: ImageSize::new(padded(resized.width)?, padded(resized.height)?),
         })
     }
 
@@ -72,6 +135,28 @@ mod tests {
         let thin = Letterbox::fit(ImageSize::new(10_000, 1), net);
         assert_eq!(thin.map(|l| l.resized), Some(ImageSize::new(384, 1)));
         assert_eq!(Letterbox::fit(ImageSize::new(0, 5), net), None);
+    }
+
+    #[test]
+    fn the_shorter_side_decides_until_the_longer_is_too_long() {
+        let of = |w, h, rounding, multiple_of| {
+            let sizing = Sizing::ShortestEdge {
+                shortest_px: 800,
+                longest_px: 1333,
+                multiple_of,
+                rounding,
+            };
+            Letterbox::of(ImageSize::new(w, h), &sizing).map(|l| (l.resized, l.network))
+        };
+        let sizes = |a, b, c, d| Some((ImageSize::new(a, b), ImageSize::new(c, d)));
+        // 640 * 800 / 480 = 1066.67
+        assert_eq!(of(640, 480, SideRounding::Down, 32), sizes(1066, 800, 1088, 800));
+        assert_eq!(of(640, 480, SideRounding::Nearest, 1), sizes(1067, 800, 1067, 800));
+        // 1920 * 1333 / 1920; 1080 * 1333 / 1920 = 749.8
+        assert_eq!(of(1920, 1080, SideRounding::Down, 32), sizes(1333, 749, 1344, 768));
+        assert_eq!(of(1080, 1920, SideRounding::Nearest, 32), sizes(750, 1333, 768, 1344));
+        assert_eq!(of(9000, 1, SideRounding::Down, 32), sizes(1333, 1, 1344, 32));
+        assert_eq!(of(0, 5, SideRounding::Down, 32), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 mod letterbox;
 mod pixel_box;
 
-pub use letterbox::Letterbox;
+pub use letterbox::{Letterbox, Resampling, SideRounding, Sizing};
 pub use pixel_box::{LatticeBox, NetworkPx, PixelBox, SourcePx};
 
 use std::fmt;

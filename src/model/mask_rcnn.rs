@@ -1,102 +1,153 @@
-//! Mask R-CNN, the whole network on one page, in data order. Three dense parts; what happens between them is in
-//! `infer.rs`. Letters: W H the input size, C = FPN width, A = anchor ratios, K = classes, R = RoIs.
+//! Mask R-CNN with a feature pyramid, the whole network on one page, in data order (without its last part: Faster R-CNN).
+//! Three dense parts, and the settings of the ops between them. Letters: N pictures, W H the input size, C = FPN width, A =
+//! anchor ratios, K = classes, R = RoIs. What other rooms read is channels last.
 
 use super::backbone::{feature_pyramid, resnet};
 use super::infer::ModelError;
-use super::recipe::{Channels, Recipe};
+use super::parts::{Between, CHANNELS_LAST, IMAGE, ROIS};
+use super::recipe::{Conventions, Pyramid, TestSettings};
 use super::roi_heads::HeadWeights;
 use super::rpn::rpn_head;
 use super::weights::Weights;
-use crate::engine::graph::{Dim, Graph};
+use crate::engine::graph::{Dim, Element, Graph};
 use crate::geometry::ImageSize;
+use crate::ops::BoxWidth;
+use crate::ops::box_deltas::BoxCoder;
+use crate::ops::detections::HeadSettings;
+use crate::ops::proposals::{AnchorRounding, RpnSettings, Strides, base_anchors};
+use crate::ops::roi_align::{Alignment, RoiAlign, Sampling};
 
 /// FPN levels: P2 P3 P4 P5 and the pooled one; RoIs are pooled from the first [`ROI_LEVELS`].
-pub(super) const LEVELS: usize = 5;
-pub(super) const ROI_LEVELS: usize = 4;
+const ROI_LEVELS: usize = 4;
+/// Network px a cell, of each level.
+const STRIDES: [u32; 5] = [4, 8, 16, 32, 64];
 /// The finest level is P2, a quarter of the input.
-pub(super) const MIN_LEVEL: u32 = 2;
+const MIN_LEVEL: u32 = 2;
 /// Side of a RoI as the box head and as the mask head see it, and of a mask.
 pub(super) const BOX_SIDE: usize = 7;
 pub(super) const MASK_ROI_SIDE: usize = 14;
-pub(super) const MASK_SIDE: usize = 28;
-/// Anchors narrower than this are dropped, px.
-pub(super) const MIN_BOX_PX: f32 = 1e-3;
-/// Proposals and detections smaller than this are dropped by the box head, px.
-pub(super) const MIN_DETECTION_PX: f32 = 1e-2;
+const MASK_SIDE: usize = 28;
 
-const IMAGE: &str = "image";
-const ROIS: &str = "rois";
-
-/// Outputs of [`trunk`], in its order.
-pub(super) const fn features_output(level: usize) -> usize {
-    level
-}
-pub(super) const fn objectness_output(level: usize) -> usize {
-    ROI_LEVELS + level
-}
-pub(super) const fn deltas_output(level: usize) -> usize {
-    ROI_LEVELS + LEVELS + level
+/// The layers with their weights.
+#[derive(Debug, Clone)]
+pub(super) struct PyramidLayers {
+    network: Pyramid,
+    weights: Weights,
+    heads: HeadWeights,
 }
 
-/// Cells of each level: /4 /8 /16 /32, and half of the last rounded up.
-pub(super) fn grids(input: ImageSize) -> [ImageSize; LEVELS] {
-    let over = |stride: u32| ImageSize::new(input.width / stride, input.height / stride);
-    let p5 = over(32);
-    let pool = ImageSize::new(p5.width.div_ceil(2), p5.height.div_ceil(2));
-    [over(4), over(8), over(16), p5, pool]
-}
-
-/// image [1,3,H,W] normalised RGB -> features P2..P5 [1,C,H/4..,W/4..]; for P2..P5 and pool objectness [1,A,h,w] and
-/// deltas [1,4A,h,w].
-pub(super) fn trunk(recipe: &Recipe, weights: &mut Weights) -> Result<Graph, ModelError> {
-    let (network, size) = (&recipe.network, recipe.input.size);
-    if recipe.input.channels == Channels::Bgr {
-        weights.reverse_inputs("backbone.body.conv1.weight"); // the input is always RGB
+impl PyramidLayers {
+    pub(super) fn take(network: &Pyramid, classes: usize, mut weights: Weights) -> Result<PyramidLayers, ModelError> {
+        Ok(PyramidLayers {
+            heads: HeadWeights::take(&mut weights, network, classes)?,
+            network: network.clone(),
+            weights,
+        })
     }
-    let mut g = Graph::new("trunk");
-    let image = g.input(
-        IMAGE,
-        &[1, 3, size.height as usize, size.width as usize].map(Dim::Fixed),
-    )?;
-    let stages = resnet(&mut g, weights, network, image)?;
-    let pyramid = feature_pyramid(&mut g, weights, stages, network.fpn_width)?;
-    let levels = rpn_head(&mut g, weights, pyramid, network.fpn_width, network.anchor_ratios.len())?;
-    for (i, &features) in pyramid.iter().take(ROI_LEVELS).enumerate() {
-        g.output(&format!("features.p{}", MIN_LEVEL as usize + i), features)?;
-    }
-    for (i, level) in levels.iter().enumerate() {
-        g.output(&format!("objectness.{i}"), level.objectness)?;
-    }
-    for (i, level) in levels.iter().enumerate() {
-        g.output(&format!("deltas.{i}"), level.deltas)?;
-    }
-    Ok(g)
-}
 
-/// The weights both heads are built from.
-pub(super) fn head_weights(recipe: &Recipe, weights: &mut Weights) -> Result<HeadWeights, ModelError> {
-    let network = &recipe.network;
-    let (width, representation) = (network.fpn_width, network.representation_size);
-    HeadWeights::take(weights, width, representation, recipe.classes.len(), BOX_SIDE)
-}
+    /// The convolution that sees the picture.
+    pub(super) const FIRST_LAYER: &str = "backbone.body.conv1.weight";
 
-/// rois [R,C,7,7] -> logits [R,K+1], deltas [R,4(K+1)].
-pub(super) fn box_head(recipe: &Recipe, weights: &HeadWeights, r: Dim) -> Result<Graph, ModelError> {
-    let mut g = Graph::new("box_head");
-    let c = Dim::Fixed(recipe.network.fpn_width);
-    let rois = g.input(ROIS, &[r, c, Dim::Fixed(BOX_SIDE), Dim::Fixed(BOX_SIDE)])?;
-    let (logits, deltas) = weights.box_head(&mut g, rois)?;
-    g.output("logits", logits)?;
-    g.output("deltas", deltas)?;
-    Ok(g)
-}
+    /// image [N,3,H,W] normalised RGB -> features P2..P5 [N,H/4..,W/4..,C]; for P2..P5 and pool objectness [N,h,w,A] and
+    /// deltas [N,h,w,4A].
+    pub(super) fn trunk(&mut self, size: ImageSize, batch: usize, features: Element) -> Result<Graph, ModelError> {
+        let mut g = Graph::new("trunk");
+        let shape = [batch, 3, size.height as usize, size.width as usize];
+        let image = g.input(IMAGE, &shape.map(Dim::Fixed))?;
+        let stages = resnet(&mut g, &mut self.weights, &self.network, image)?;
+        let pyramid = feature_pyramid(&mut g, &mut self.weights, stages, &self.network)?;
+        let levels = rpn_head(&mut g, &mut self.weights, pyramid, &self.network)?;
+        for (i, &level) in pyramid.iter().take(ROI_LEVELS).enumerate() {
+            let name = format!("features.p{}", MIN_LEVEL as usize + i);
+            let last = g.transpose(&format!("{name}.channels_last"), level, &CHANNELS_LAST)?;
+            g.output_as(&name, last, features)?;
+        }
+        for (i, level) in levels.iter().enumerate() {
+            let last = g.transpose(&format!("objectness.{i}.channels_last"), level.objectness, &CHANNELS_LAST)?;
+            g.output(&format!("objectness.{i}"), last)?;
+        }
+        for (i, level) in levels.iter().enumerate() {
+            let last = g.transpose(&format!("deltas.{i}.channels_last"), level.deltas, &CHANNELS_LAST)?;
+            g.output(&format!("deltas.{i}"), last)?;
+        }
+        Ok(g)
+    }
 
-/// rois [R,C,14,14] -> logits [R,K+1,28,28].
-pub(super) fn mask_head(recipe: &Recipe, weights: &HeadWeights, r: Dim) -> Result<Graph, ModelError> {
-    let mut g = Graph::new("mask_head");
-    let c = Dim::Fixed(recipe.network.fpn_width);
-    let rois = g.input(ROIS, &[r, c, Dim::Fixed(MASK_ROI_SIDE), Dim::Fixed(MASK_ROI_SIDE)])?;
-    let logits = weights.mask_head(&mut g, rois)?;
-    g.output("logits", logits)?;
-    Ok(g)
+    /// rois [R,7,7,C] -> logits [R,K+1], deltas [R,4(K+1)].
+    pub(super) fn box_head(&self, rows: Dim, features: Element) -> Result<Graph, ModelError> {
+        let mut g = Graph::new("box_head");
+        let rois = g.input_of(ROIS, &self.rois(rows, BOX_SIDE), features)?;
+        let (logits, deltas) = self.heads.box_head(&mut g, rois)?;
+        g.output("logits", logits)?;
+        g.output("deltas", deltas)?;
+        Ok(g)
+    }
+
+    /// rois [R,14,14,C] -> logits [R,K+1,28,28].
+    pub(super) fn mask_head(&self, rows: Dim, features: Element) -> Result<Option<Graph>, ModelError> {
+        let mut g = Graph::new("mask_head");
+        let rois = g.input_of(ROIS, &self.rois(rows, MASK_ROI_SIDE), features)?;
+        let Some(logits) = self.heads.mask_head(&mut g, rois)? else {
+            return Ok(None);
+        };
+        g.output("logits", logits)?;
+        Ok(Some(g))
+    }
+
+    fn rois(&self, rows: Dim, side: usize) -> [Dim; 4] {
+        let side = Dim::Fixed(side);
+        [rows, side, side, Dim::Fixed(self.network.fpn_width)]
+    }
+
+    pub(super) fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    pub(super) fn between(&self, test: &TestSettings) -> Between {
+        let network = &self.network;
+        let sampling = match network.sampling_ratio {
+            0 => Sampling::Adaptive,
+            n => Sampling::Fixed(n as usize),
+        };
+        let torchvision = network.conventions == Conventions::Torchvision;
+        let (rounding, alignment) = match network.conventions {
+            Conventions::Torchvision => (AnchorRounding::WholePixels, Alignment::Corner),
+            Conventions::Detectron2 => (AnchorRounding::Exact, Alignment::HalfPixel),
+        };
+        let pool = |output_side: usize| RoiAlign {
+            channels: network.fpn_width,
+            output_side,
+            sampling,
+            alignment,
+            canonical_scale: network.canonical_scale_px,
+            canonical_level: network.canonical_level,
+            min_level: MIN_LEVEL,
+            level_epsilon: if torchvision { 1e-6 } else { 0.0 },
+        };
+        let anchors = |size: f32| base_anchors(&[size], &network.anchor_ratios, rounding);
+        Between {
+            roi_scales: STRIDES.iter().take(ROI_LEVELS).map(|&s| 1.0 / s as f32).collect(),
+            proposals: RpnSettings {
+                base_anchors: network.anchor_sizes_px.map(anchors).to_vec(),
+                strides: if torchvision { Strides::Whole } else { Strides::Fixed(STRIDES.to_vec()) },
+                coder: BoxCoder::RPN,
+                pre_nms_top_n: test.pre_nms_top_n,
+                post_nms_top_n: test.post_nms_top_n,
+                iou_threshold: test.rpn_nms_threshold,
+                // detectron2 drops what has no area at all.
+                min_size_px: if torchvision { 1e-3 } else { f32::MIN_POSITIVE },
+            },
+            box_pool: pool(BOX_SIDE),
+            select: HeadSettings {
+                coder: BoxCoder::HEADS,
+                score_threshold: test.score_threshold,
+                iou_threshold: test.nms_threshold,
+                min_size_px: if torchvision { 1e-2 } else { f32::NEG_INFINITY },
+                max_detections: test.detections,
+            },
+            mask_pool: pool(MASK_ROI_SIDE),
+            mask_side: MASK_SIDE,
+            width: BoxWidth::Continuous,
+        }
+    }
 }

@@ -1,80 +1,178 @@
-//! The two heads that see pooled RoIs. R RoIs, C = FPN width, K classes and the background (index 0).
+//! The two heads that see pooled RoIs. R RoIs, C = FPN width, K classes and the background (index 0). RoIs come channels
+//! last, as RoIAlign writes them.
 
 use super::infer::ModelError;
-use super::weights::Weights;
+use super::mask_rcnn::{BOX_SIDE, MASK_ROI_SIDE};
+use super::recipe::{Layout, MaskBranch, Pyramid};
+use super::weights::{Weights, WeightsError};
 use crate::engine::graph::{Array, Graph, Tensor, Window};
+
+type Layer = (Array, Array);
+
+/// [N, H, W, C] <-> [N, C, H, W].
+const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
+const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 
 /// Weights of both heads: a head is built once a batch size, so they are kept.
 #[derive(Debug, Clone)]
 pub(super) struct HeadWeights {
-    fc6: (Array, Array),
-    fc7: (Array, Array),
-    cls_score: (Array, Array),
-    bbox_pred: (Array, Array),
-    mask_fcn: [(Array, Array); 4],
-    conv5_mask: (Array, Array),
-    mask_fcn_logits: (Array, Array),
+    /// The box head's convolutions; none in the first layout.
+    box_convs: Vec<Layer>,
+    /// Its linear layers with their names. The first reads cells channels last.
+    linears: Vec<(&'static str, Layer)>,
+    cls_score: Layer,
+    bbox_pred: Layer,
+    mask: Option<MaskWeights>,
+}
+
+#[derive(Debug, Clone)]
+struct MaskWeights {
+    convs: Vec<Layer>,
+    conv5_mask: Layer,
+    logits: Layer,
 }
 
 impl HeadWeights {
-    /// `pooled` = side of the box head's input.
-    pub(super) fn take(
-        weights: &mut Weights,
-        width: usize,
-        representation: usize,
-        classes: usize,
-        pooled: usize,
-    ) -> Result<HeadWeights, ModelError> {
-        let k = classes + 1;
-        let mut convolution = |i: usize| {
-            let (new, old) = (
-                format!("roi_heads.mask_head.{i}.0"),
-                format!("roi_heads.mask_head.mask_fcn{}", i + 1),
-            );
-            let stored = weights.known_name([&new, &old]).to_owned();
-            weights.take_layer(&stored, &[width, width, 3, 3], 0)
-        };
-        let mask_fcn = [convolution(0)?, convolution(1)?, convolution(2)?, convolution(3)?];
-        let flat = width * pooled * pooled;
+    pub(super) fn take(weights: &mut Weights, network: &Pyramid, classes: usize) -> Result<HeadWeights, ModelError> {
+        let (c, representation, k) = (network.fpn_width, network.representation_size, classes + 1);
+        let flat = c * BOX_SIDE * BOX_SIDE;
+        let (mut box_convs, mut linears) = (Vec::new(), Vec::new());
+        match network.layout {
+            Layout::V1 => {
+                let shapes = [("fc6", [representation, flat]), ("fc7", [representation; 2])];
+                for (name, shape) in shapes {
+                    linears.push((
+                        name,
+                        weights.take_layer(&format!("roi_heads.box_head.{name}"), &shape, 0)?,
+                    ));
+                }
+            }
+            Layout::V2 => {
+                for i in 0..4 {
+                    box_convs.push(take_normed(weights, network, &format!("roi_heads.box_head.{i}"))?);
+                }
+                // 4 is the flattening.
+                linears.push(("5", weights.take_layer("roi_heads.box_head.5", &[representation, flat], 0)?));
+            }
+        }
+        if let Some((_, (first, _))) = linears.first_mut() {
+            *first = cells_channels_last(first, c, BOX_SIDE);
+        }
         let mut layer = |name: &str, shape: &[usize], out| weights.take_layer(&format!("roi_heads.{name}"), shape, out);
         Ok(HeadWeights {
-            fc6: layer("box_head.fc6", &[representation, flat], 0)?,
-            fc7: layer("box_head.fc7", &[representation, representation], 0)?,
+            box_convs,
+            linears,
             cls_score: layer("box_predictor.cls_score", &[k, representation], 0)?,
             bbox_pred: layer("box_predictor.bbox_pred", &[4 * k, representation], 0)?,
-            mask_fcn,
-            // A transposed convolution stores its inputs first.
-            conv5_mask: layer("mask_predictor.conv5_mask", &[width, width, 2, 2], 1)?,
-            mask_fcn_logits: layer("mask_predictor.mask_fcn_logits", &[k, width, 1, 1], 0)?,
+            mask: match network.masks {
+                MaskBranch::Yes => Some(MaskWeights::take(weights, network, k)?),
+                MaskBranch::No => None,
+            },
         })
     }
 
-    /// rois [R, C, 7, 7] -> logits [R, K+1], deltas [R, 4(K+1)].
+    /// rois [R, 7, 7, C] -> logits [R, K+1], deltas [R, 4(K+1)].
     pub(super) fn box_head(&self, g: &mut Graph, rois: Tensor) -> Result<(Tensor, Tensor), ModelError> {
-        let linear = |g: &mut Graph, name: &str, x, (w, b): &(Array, Array)| g.linear(name, x, w.clone(), b.clone());
-        let x = g.flatten("roi_heads.box_head.flatten", rois)?;
-        let x = linear(g, "roi_heads.box_head.fc6", x, &self.fc6)?;
-        let x = g.relu("roi_heads.box_head.fc6.relu", x)?;
-        let x = linear(g, "roi_heads.box_head.fc7", x, &self.fc7)?;
-        let x = g.relu("roi_heads.box_head.fc7.relu", x)?;
-        let logits = linear(g, "roi_heads.box_predictor.cls_score", x, &self.cls_score)?;
-        let deltas = linear(g, "roi_heads.box_predictor.bbox_pred", x, &self.bbox_pred)?;
+        let mut x = rois;
+        if !self.box_convs.is_empty() {
+            x = g.transpose("roi_heads.box_head.channels_first", x, &CHANNELS_FIRST)?;
+            x = convolutions(g, "roi_heads.box_head", x, &self.box_convs)?;
+            x = g.transpose("roi_heads.box_head.channels_last", x, &CHANNELS_LAST)?;
+        }
+        x = g.flatten("roi_heads.box_head.flatten", x)?;
+        for (name, (w, b)) in &self.linears {
+            let name = format!("roi_heads.box_head.{name}");
+            x = g.linear(&name, x, w.clone(), b.clone())?;
+            x = g.relu(&format!("{name}.relu"), x)?;
+        }
+        let (w, b) = self.cls_score.clone();
+        let logits = g.linear("roi_heads.box_predictor.cls_score", x, w, b)?;
+        let (w, b) = self.bbox_pred.clone();
+        let deltas = g.linear("roi_heads.box_predictor.bbox_pred", x, w, b)?;
         Ok((logits, deltas))
     }
 
-    /// rois [R, C, 14, 14] -> logits [R, K+1, 28, 28].
-    pub(super) fn mask_head(&self, g: &mut Graph, rois: Tensor) -> Result<Tensor, ModelError> {
-        let mut x = rois;
-        for (i, (w, b)) in self.mask_fcn.iter().enumerate() {
-            let name = format!("roi_heads.mask_head.{i}");
-            x = g.conv(&name, x, w.clone(), b.clone(), Window::new(3, 1, 1))?;
-            x = g.relu(&format!("{name}.relu"), x)?;
-        }
-        let (w, b) = self.conv5_mask.clone();
+    /// rois [R, 14, 14, C] -> logits [R, K+1, 28, 28]; `None` without a mask branch.
+    pub(super) fn mask_head(&self, g: &mut Graph, rois: Tensor) -> Result<Option<Tensor>, ModelError> {
+        let Some(mask) = &self.mask else { return Ok(None) };
+        let x = g.transpose("roi_heads.mask_head.channels_first", rois, &CHANNELS_FIRST)?;
+        let x = convolutions(g, "roi_heads.mask_head", x, &mask.convs)?;
+        let (w, b) = mask.conv5_mask.clone();
         let x = g.deconv_2x("roi_heads.mask_predictor.conv5_mask", x, w, b)?;
         let x = g.relu("roi_heads.mask_predictor.conv5_mask.relu", x)?;
-        let (w, b) = self.mask_fcn_logits.clone();
+        let (w, b) = mask.logits.clone();
         let one = Window::new(1, 1, 0);
-        Ok(g.conv("roi_heads.mask_predictor.mask_fcn_logits", x, w, b, one)?)
+        Ok(Some(g.conv("roi_heads.mask_predictor.mask_fcn_logits", x, w, b, one)?))
+    }
+}
+
+impl MaskWeights {
+    fn take(weights: &mut Weights, network: &Pyramid, classes: usize) -> Result<MaskWeights, ModelError> {
+        let c = network.fpn_width;
+        let mut convs = Vec::with_capacity(4);
+        for i in 0..4 {
+            let name = format!("roi_heads.mask_head.{i}");
+            convs.push(match network.layout {
+                Layout::V1 => {
+                    let (new, old) = (format!("{name}.0"), format!("roi_heads.mask_head.mask_fcn{}", i + 1));
+                    let stored = weights.known_name([&new, &old]).to_owned();
+                    weights.take_layer(&stored, &[c, c, 3, 3], 0)?
+                }
+                Layout::V2 => take_normed(weights, network, &name)?,
+            });
+        }
+        let mut layer =
+            |name: &str, shape: &[usize], out| weights.take_layer(&format!("roi_heads.mask_predictor.{name}"), shape, out);
+        Ok(MaskWeights {
+            convs,
+            // A transposed convolution stores its inputs first.
+            conv5_mask: layer("conv5_mask", &[c, c, 2, 2], 1)?,
+            logits: layer("mask_fcn_logits", &[classes, c, 1, 1], 0)?,
+        })
+    }
+}
+
+/// A 3x3 convolution with batch norm, C to C.
+fn take_normed(weights: &mut Weights, network: &Pyramid, block: &str) -> Result<Layer, WeightsError> {
+    let c = network.fpn_width;
+    let (conv, bn) = (format!("{block}.0"), format!("{block}.1"));
+    weights.take_normed(&conv, &bn, &[c, c, 3, 3], network.batch_norm_eps)
+}
+
+/// 3x3 convolutions, each with its ReLU.
+fn convolutions(g: &mut Graph, prefix: &str, mut x: Tensor, layers: &[Layer]) -> Result<Tensor, ModelError> {
+    for (i, (w, b)) in layers.iter().enumerate() {
+        let name = format!("{prefix}.{i}");
+        x = g.conv(&name, x, w.clone(), b.clone(), Window::new(3, 1, 1))?;
+        x = g.relu(&format!("{name}.relu"), x)?;
+    }
+    Ok(x)
+}
+
+/// Columns of a linear layer's weight [O, C S S] in the order [O, S S C].
+fn cells_channels_last(weight: &Array, channels: usize, side: usize) -> Array {
+    let cells = side * side;
+    let mut values = Vec::with_capacity(weight.values.len());
+    for row in weight.values.chunks_exact((channels * cells).max(1)) {
+        for cell in 0..cells {
+            values.extend(row.iter().skip(cell).step_by(cells));
+        }
+    }
+    Array {
+        shape: weight.shape.clone(),
+        values,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_linear_layer_reads_cells_channels_last() {
+        // 2 channels of 1x... cells 0..4: value = 10 channel + cell
+        let weight = Array::new(vec![1, 8], vec![0., 1., 2., 3., 10., 11., 12., 13.]).unwrap();
+        let turned = cells_channels_last(&weight, 2, 2);
+        assert_eq!(turned.values, [0., 10., 1., 11., 2., 12., 3., 13.]);
     }
 }

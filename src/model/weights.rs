@@ -1,7 +1,7 @@
-//! Weights under torchvision's names, read from safetensors (f32, f16 or bf16) as f32. Each tensor is taken once, by
-//! name and shape; what nobody takes is an error too, so that a file and a recipe that do not belong together never run.
+//! Weights under torchvision's names, read from safetensors (f32, f16 or bf16) as f32. Each tensor is taken by name and
+//! shape; what nobody takes is an error too, so that a file and a recipe that do not belong together never run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -13,11 +13,12 @@ use crate::engine::graph::{Array, GraphError};
 /// Training counters that inference has no use for.
 const IGNORED_SUFFIX: &str = ".num_batches_tracked";
 
-/// The tensors of one file that nobody has taken yet.
+/// The tensors of one file. A part that is built again takes them again.
 #[derive(Debug, Clone)]
 pub struct Weights {
     path: PathBuf,
     tensors: BTreeMap<String, Array>,
+    taken: BTreeSet<String>,
     sha256: [u8; 32],
 }
 
@@ -119,8 +120,19 @@ impl Weights {
         Ok(Weights {
             path: path.to_owned(),
             tensors,
+            taken: BTreeSet::new(),
             sha256: Sha256::digest(bytes).into(),
         })
+    }
+
+    /// Tensors that were read elsewhere; `path` and `sha256` are those of their file.
+    pub fn from_tensors(path: &Path, tensors: BTreeMap<String, Array>, sha256: [u8; 32]) -> Weights {
+        Weights {
+            path: path.to_owned(),
+            tensors,
+            taken: BTreeSet::new(),
+            sha256,
+        }
     }
 
     /// Of the whole file.
@@ -140,9 +152,9 @@ impl Weights {
         })
     }
 
-    /// The tensor `name`, checked; it is gone afterwards.
+    /// The tensor `name`, checked.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, WeightsError> {
-        let Some(array) = self.tensors.remove(name) else {
+        let Some(array) = self.tensors.get(name) else {
             return Err(WeightsError::Missing {
                 path: self.path.clone(),
                 name: name.to_owned(),
@@ -155,7 +167,7 @@ impl Weights {
                 path: self.path.clone(),
                 name: name.to_owned(),
                 expected: shape.to_vec(),
-                got: array.shape,
+                got: array.shape.clone(),
             });
         }
         if let Some((position, &value)) = array.values.iter().enumerate().find(|(_, v)| !v.is_finite()) {
@@ -166,7 +178,10 @@ impl Weights {
                 position,
             });
         }
-        Ok(array)
+        if !self.taken.contains(name) {
+            self.taken.insert(name.to_owned());
+        }
+        Ok(array.clone())
     }
 
     /// `weight` and `bias` of the layer `name` with `shape` = the weight's and `shape[out_axis]` biases.
@@ -178,6 +193,40 @@ impl Weights {
     ) -> Result<(Array, Array), WeightsError> {
         let weight = self.take(&format!("{name}.weight"), shape)?;
         let bias = self.take(&format!("{name}.bias"), &[shape[out_axis]])?;
+        Ok((weight, bias))
+    }
+
+    /// A convolution `conv` of shape [O, I, k, k] without bias and the batch norm `bn` after it, as one convolution.
+    pub(super) fn take_normed(
+        &mut self,
+        conv: &str,
+        bn: &str,
+        shape: &[usize],
+        eps: f32,
+    ) -> Result<(Array, Array), WeightsError> {
+        let mut weight = self.take(&format!("{conv}.weight"), shape)?;
+        let out = shape[0];
+        let mut take = |part: &str| self.take(&format!("{bn}.{part}"), &[out]);
+        let (gamma, beta) = (take("weight")?, take("bias")?);
+        let (mean, variance) = (take("running_mean")?, take("running_var")?);
+        let mut bias = Vec::with_capacity(out);
+        let kernel = weight.values.len() / out.max(1);
+        let statistics = gamma
+            .values
+            .iter()
+            .zip(&beta.values)
+            .zip(mean.values.iter().zip(&variance.values));
+        for (channel, ((&gamma, &beta), (&mean, &variance))) in statistics.enumerate() {
+            let (scale, shift) = fold(gamma, beta, mean, variance, eps);
+            for value in &mut weight.values[channel * kernel..(channel + 1) * kernel] {
+                *value = (f64::from(*value) * scale) as f32;
+            }
+            bias.push(shift as f32);
+        }
+        let bias = Array {
+            shape: vec![out],
+            values: bias,
+        };
         Ok((weight, bias))
     }
 
@@ -201,14 +250,15 @@ impl Weights {
         }
     }
 
-    /// Refuses what is left over.
-    pub fn finish(self) -> Result<(), WeightsError> {
-        match self.tensors.keys().next() {
+    /// Refuses what nobody took.
+    pub fn finish(&self) -> Result<(), WeightsError> {
+        let mut left = self.tensors.keys().filter(|name| !self.taken.contains(*name));
+        match left.next() {
             None => Ok(()),
             Some(first) => Err(WeightsError::Extra {
                 first: first.clone(),
-                count: self.tensors.len(),
-                path: self.path,
+                count: 1 + left.count(),
+                path: self.path.clone(),
             }),
         }
     }
@@ -218,6 +268,12 @@ impl Weights {
         // A name of which more than a third differs is no hint.
         (edits(name, near) * 3 <= name.len()).then(|| near.clone())
     }
+}
+
+/// Batch norm as `x * scale + shift`. A variance below zero, as rounding can leave it, counts as zero.
+fn fold(gamma: f32, beta: f32, mean: f32, variance: f32, eps: f32) -> (f64, f64) {
+    let scale = f64::from(gamma) / (f64::from(variance).max(0.0) + f64::from(eps)).sqrt().max(1e-30);
+    (scale, f64::from(beta) - f64::from(mean) * scale)
 }
 
 /// Levenshtein distance over bytes.

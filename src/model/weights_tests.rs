@@ -146,3 +146,13 @@ fn input_channels_turn_round() {
     let turned = weights.take("c", &[2, 3, 1, 2]).unwrap().values;
     assert_eq!(turned, [5., 6., 3., 4., 1., 2., 11., 12., 9., 10., 7., 8.]);
 }
+
+#[test]
+fn batch_norm_becomes_scale_and_shift() {
+    // (x - 3) / sqrt(3.99999 + 0.00001) * 4 + 1 = 2 x - 5
+    let (scale, shift) = fold(4.0, 1.0, 3.0, 3.99999, 1e-5);
+    assert!(
+        (scale - 2.0).abs() < 1e-6 && (shift + 5.0).abs() < 1e-6,
+        "{scale} {shift}"
+    );
+}

@@ -30,6 +30,8 @@ pub struct Normalise {
 pub enum PreprocessError {
     #[error("a picture of {source_size} does not fit a network input of {network}: both need pixels")]
     Empty { source_size: ImageSize, network: ImageSize },
+    #[error("a picture of {got}: the plan is for {expected}")]
+    Source { expected: ImageSize, got: ImageSize },
     #[error("network input of {network} has {got} values: expected {expected}")]
     Output {
         network: ImageSize,
@@ -58,13 +60,13 @@ impl Preprocessor {
         Preprocessor { normalise, plan: None }
     }
 
-    /// Writes every value of `out` [3, H, W] and says where the picture lies in it.
-    pub fn run(&mut self, image: &Image, network: ImageSize, out: &mut [f32]) -> Result<Letterbox, PreprocessError> {
-        let letterbox = fit(image, network, out)?;
+    /// Writes every value of `out` [3, H, W], the network's input; `letterbox` says where the picture lies in it.
+    pub fn run(&mut self, image: &Image, letterbox: &Letterbox, out: &mut [f32]) -> Result<(), PreprocessError> {
+        check(image, letterbox, out)?;
         let kind = Kind {
             format: image.format,
             matrix: image.matrix,
-            letterbox,
+            letterbox: *letterbox,
         };
         let normalise = self.normalise;
         let plan = match &mut self.plan {
@@ -72,22 +74,33 @@ impl Preprocessor {
             slot => &mut slot.insert((kind, fast::Plan::new(&kind, normalise))).1,
         };
         plan.run(image, out);
-        Ok(letterbox)
+        Ok(())
     }
 
     /// The same by plain loops: the specification, about a hundred times slower.
-    pub fn run_plain(&self, image: &Image, network: ImageSize, out: &mut [f32]) -> Result<Letterbox, PreprocessError> {
-        let letterbox = fit(image, network, out)?;
-        plain::run(image, &letterbox, self.normalise, out);
-        Ok(letterbox)
+    pub fn run_plain(&self, image: &Image, letterbox: &Letterbox, out: &mut [f32]) -> Result<(), PreprocessError> {
+        check(image, letterbox, out)?;
+        plain::run(image, letterbox, self.normalise, out);
+        Ok(())
     }
 }
 
-fn fit(image: &Image, network: ImageSize, out: &[f32]) -> Result<Letterbox, PreprocessError> {
-    let letterbox = Letterbox::fit(image.size, network).ok_or(PreprocessError::Empty {
-        source_size: image.size,
+fn check(image: &Image, letterbox: &Letterbox, out: &[f32]) -> Result<(), PreprocessError> {
+    let Letterbox {
+        source,
+        resized,
         network,
-    })?;
+    } = *letterbox;
+    if source != image.size {
+        return Err(PreprocessError::Source {
+            expected: source,
+            got: image.size,
+        });
+    }
+    let inside = resized.width <= network.width && resized.height <= network.height;
+    if source.area() == 0 || resized.area() == 0 || !inside {
+        return Err(PreprocessError::Empty { source_size: source, network });
+    }
     let expected = 3 * network.width as usize * network.height as usize;
     if out.len() != expected {
         return Err(PreprocessError::Output {
@@ -96,7 +109,7 @@ fn fit(image: &Image, network: ImageSize, out: &[f32]) -> Result<Letterbox, Prep
             got: out.len(),
         });
     }
-    Ok(letterbox)
+    Ok(())
 }
 
 /// Where output position `i` of `to` samples an axis of `from`: two neighbours and the weight of the second. In f32, as

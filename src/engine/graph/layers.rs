@@ -1,6 +1,7 @@
 //! The layers, each with its shape rule. Weights come in the layouts PyTorch stores them in.
 
-use super::{Array, Attribute, Dim, Graph, GraphError, Node, Tensor};
+use super::onnx::data_type;
+use super::{Array, Attribute, Dim, Element, Graph, GraphError, Node, Tensor};
 
 /// A square window over H and W.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +203,15 @@ impl Graph {
         let shape = order.iter().map(|&axis| from[axis]).collect();
         let attributes = vec![("perm", Attribute::Ints(order.iter().map(|&axis| axis as i64).collect()))];
         self.layer(name, "Transpose", format!("{order:?}"), &[x], vec![], shape, attributes)
+    }
+
+    /// The same values stored in another way.
+    pub(super) fn cast(&mut self, name: &str, x: Tensor, element: Element) -> Result<Tensor, GraphError> {
+        let attributes = vec![("to", Attribute::Int(i64::from(data_type(element))))];
+        let shape = self.shape(x).to_vec();
+        let cast = self.layer(name, "Cast", element.to_string(), &[x], vec![], shape, attributes)?;
+        self.values[cast.0].element = element;
+        Ok(cast)
     }
 
     /// `(N, C, H, W)` of a value with fixed C, H and W.

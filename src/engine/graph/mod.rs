@@ -2,7 +2,8 @@
 //! names the layer, and never an executor's internals. Forms: ONNX bytes ([`Graph::to_onnx`]) for executors, one line a
 //! layer ([`Graph::to_text`]) for people.
 //!
-//! Letters: N batch (may be named, i.e. known only at run time), C channels, H W rows and columns; all values f32.
+//! Letters: N batch (may be named, i.e. known only at run time), C channels, H W rows and columns. Values are f32, but
+//! for inputs and outputs that are cast to what the neighbours of the graph hold.
 
 mod layers;
 mod onnx;
@@ -50,6 +51,22 @@ impl Array {
     }
 }
 
+/// What a value is stored in. Inside a graph everything is f32 and the executor chooses what it computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Element {
+    F32,
+    Bf16,
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Element::F32 => "f32",
+            Element::Bf16 => "bf16",
+        })
+    }
+}
+
 /// A value of one graph: an input or the output of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tensor(usize);
@@ -59,6 +76,7 @@ pub struct Tensor(usize);
 pub struct Value {
     pub name: String,
     pub shape: Vec<Dim>,
+    pub element: Element,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -127,11 +145,30 @@ impl Graph {
         &self.name
     }
 
-    /// A value given at each run.
+    /// A value given at each run, in f32.
     pub fn input(&mut self, name: &str, shape: &[Dim]) -> Result<Tensor, GraphError> {
         let tensor = self.add_value(name, shape.to_vec())?;
         self.inputs.push(tensor);
         Ok(tensor)
+    }
+
+    /// A value given at each run as `element`; the tensor is that value in f32.
+    pub fn input_of(&mut self, name: &str, shape: &[Dim], element: Element) -> Result<Tensor, GraphError> {
+        let tensor = self.input(name, shape)?;
+        self.values[tensor.0].element = element;
+        match element {
+            Element::F32 => Ok(tensor),
+            Element::Bf16 => self.cast(&format!("{name}.f32"), tensor, Element::F32),
+        }
+    }
+
+    /// Gives `tensor` out as `element`.
+    pub fn output_as(&mut self, name: &str, tensor: Tensor, element: Element) -> Result<(), GraphError> {
+        let tensor = match element {
+            Element::F32 => tensor,
+            Element::Bf16 => self.cast(&format!("{name}.bf16"), tensor, element)?,
+        };
+        self.output(name, tensor)
     }
 
     /// Gives `tensor` out under `name`; outputs keep the order in which they are declared.
@@ -191,6 +228,7 @@ impl Graph {
         self.values.push(Value {
             name: name.to_owned(),
             shape,
+            element: Element::F32,
         });
         Ok(Tensor(self.values.len() - 1))
     }

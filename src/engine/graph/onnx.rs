@@ -3,12 +3,13 @@
 
 use prost::Message;
 
-use super::{Attribute, Dim, Graph, Value};
+use super::{Attribute, Dim, Element, Graph, Value};
 
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 /// `TensorProto.DataType`.
 const FLOAT: i32 = 1;
+const BFLOAT16: i32 = 16;
 /// `AttributeProto.AttributeType`.
 const ATTRIBUTE_INT: i32 = 2;
 const ATTRIBUTE_STRING: i32 = 3;
@@ -130,6 +131,13 @@ pub(super) enum DimensionValue {
     Named(String),
 }
 
+pub(super) const fn data_type(element: Element) -> i32 {
+    match element {
+        Element::F32 => FLOAT,
+        Element::Bf16 => BFLOAT16,
+    }
+}
+
 /// The bytes of an `.onnx` file.
 pub(super) fn encode(graph: &Graph) -> Vec<u8> {
     model(graph).encode_to_vec()
@@ -140,7 +148,7 @@ fn model(graph: &Graph) -> ModelProto {
         name: value.name.clone(),
         kind: Some(TypeProto {
             tensor_type: Some(TensorTypeProto {
-                elem_type: FLOAT,
+                elem_type: data_type(value.element),
                 shape: Some(ShapeProto {
                     dim: value.shape.iter().map(dimension).collect(),
                 }),

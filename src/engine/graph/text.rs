@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::Graph;
+use super::{Element, Graph, Value};
 use super::layers::show;
 
 /// Never fails: writing to a `String` cannot.
 pub(super) fn write(graph: &Graph) -> String {
     let mut out = format!("graph {}\n", graph.name);
     for input in graph.inputs() {
-        let _ = writeln!(out, "  in  {} {}", input.name, show(&input.shape));
+        let _ = writeln!(out, "  in  {} {}{}", input.name, show(&input.shape), stored(input));
     }
     let rows: Vec<[String; 4]> = graph
         .nodes
@@ -20,7 +20,7 @@ pub(super) fn write(graph: &Graph) -> String {
             } else {
                 format!("{} {}", node.op, node.detail)
             };
-            let shape = show(graph.shape(node.output));
+            let shape = show(&graph.value(node.output).shape);
             let parameters = if node.parameters == 0 {
                 "-".to_owned()
             } else {
@@ -35,7 +35,7 @@ pub(super) fn write(graph: &Graph) -> String {
         let _ = writeln!(out, "  {name:a$}  {op:b$}  {shape:c$}  {parameters:>d$}");
     }
     for output in graph.outputs() {
-        let _ = writeln!(out, "  out {} {}", output.name, show(&output.shape));
+        let _ = writeln!(out, "  out {} {}{}", output.name, show(&output.shape), stored(output));
     }
     let _ = writeln!(
         out,
@@ -44,4 +44,12 @@ pub(super) fn write(graph: &Graph) -> String {
         graph.parameter_count()
     );
     out
+}
+
+/// f32 goes without saying.
+fn stored(value: &Value) -> String {
+    match value.element {
+        Element::F32 => String::new(),
+        other => format!(" {other}"),
+    }
 }

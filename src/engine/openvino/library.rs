@@ -13,7 +13,7 @@ pub(super) const FOLDER_VARIABLE: &str = "MASKCAST_OPENVINO_DIR";
 const FILE: &str = "libopenvino_c.so";
 
 /// Called here or in the `openvino` crate, which panics when one of them is missing: so they are looked for first.
-const NEEDED_SYMBOLS: [&str; 19] = [
+const NEEDED_SYMBOLS: [&str; 25] = [
     "ov_get_openvino_version",
     "ov_version_free",
     "ov_get_last_err_msg",
@@ -30,6 +30,12 @@ const NEEDED_SYMBOLS: [&str; 19] = [
     "ov_infer_request_get_input_tensor_by_index",
     "ov_infer_request_get_output_tensor_by_index",
     "ov_infer_request_infer",
+    "ov_infer_request_set_tensor",
+    "ov_shape_create",
+    "ov_shape_free",
+    "ov_tensor_create",
+    "ov_tensor_set_shape",
+    "ov_tensor_get_element_type",
     "ov_tensor_data",
     "ov_tensor_get_size",
     "ov_tensor_get_byte_size",

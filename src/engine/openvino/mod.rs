@@ -2,12 +2,15 @@
 //! time; without it there is one sentence that says what to install. No unsafe code here: the `openvino` crate has it.
 
 mod library;
+mod program;
+
+pub use program::{PortElement, Program};
 
 use std::path::PathBuf;
 
-use ::openvino::{CompiledModel, Core, DeviceType, InferRequest, InferenceError, PropertyKey, RwPropertyKey, Tensor};
+use ::openvino::{Core, DeviceType, InferenceError, PropertyKey, RwPropertyKey};
 
-use super::graph::{Dim, Graph};
+use super::graph::{Element, Graph};
 use super::{EngineError, ExecutorIdentity, Precision};
 
 /// Unless told otherwise: a network that runs for 10 ms gains nothing from more.
@@ -35,22 +38,7 @@ pub struct Probe {
 pub struct OpenVino {
     core: Core,
     identity: ExecutorIdentity,
-}
-
-/// A compiled graph with its own input and output memory; shapes are fixed.
-pub struct Program {
-    network: String,
-    request: InferRequest,
-    inputs: Vec<Port>,
-    outputs: Vec<Port>,
-    // Dropped after its request.
-    _compiled: CompiledModel,
-}
-
-struct Port {
-    name: String,
-    len: usize,
-    tensor: Tensor,
+    native_bf16: bool,
 }
 
 /// Loads the library and asks it what it is.
@@ -72,13 +60,20 @@ impl OpenVino {
         let path = library::load()?;
         let mut core = new_core(&path)?;
         let mut precision = settings.precision;
-        if precision == Precision::Bf16 && !native_bf16(&core)? {
+        let native_bf16 = native_bf16(&core)?;
+        if precision == Precision::Bf16 && !native_bf16 {
             tracing::info!("this processor has no bf16: the network runs in f32");
             precision = Precision::F32;
         }
+        // What int8 leaves in float computes in the best float there is.
+        let float = match precision {
+            Precision::Int8 if native_bf16 => Precision::Bf16,
+            Precision::Int8 => Precision::F32,
+            float => float,
+        };
         // OpenVINO picks bf16 by itself where it can: nothing is left to its choice.
         let mut settings_of_cpu = vec![
-            (RwPropertyKey::HintInferencePrecision, precision.as_str().to_owned()),
+            (RwPropertyKey::HintInferencePrecision, float.as_str().to_owned()),
             (RwPropertyKey::HintPerformanceMode, "LATENCY".to_owned()),
             (RwPropertyKey::NumStreams, "1".to_owned()),
             // Pinned threads starve when another camera's decoder or encoder sits on their core.
@@ -102,115 +97,37 @@ impl OpenVino {
             device: property(&core, &PropertyKey::DeviceFullName)?,
             precision,
         };
-        Ok(OpenVino { core, identity })
+        Ok(OpenVino {
+            core,
+            identity,
+            native_bf16,
+        })
     }
 
     pub fn identity(&self) -> &ExecutorIdentity {
         &self.identity
     }
 
+    /// What the values of feature maps are best stored in between the parts.
+    pub fn feature_element(&self) -> Element {
+        match self.native_bf16 && self.identity.precision != Precision::F32 {
+            true => Element::Bf16,
+            false => Element::F32,
+        }
+    }
+
     /// Compiles `graph`, given with its ONNX bytes (which the caller also needs for its digest).
     pub fn compile(&mut self, graph: &Graph, onnx: &[u8]) -> Result<Program, EngineError> {
-        let network = graph.name().to_owned();
+        let network = graph.name();
         let model = self
             .core
             .read_model_from_buffer(onnx, None)
-            .map_err(|e| failed("read", &network, &e))?;
-        let mut compiled = self
+            .map_err(|e| failed("read", network, &e))?;
+        let compiled = self
             .core
             .compile_model(&model, DeviceType::CPU)
-            .map_err(|e| failed("compile", &network, &e))?;
-        let request = compiled
-            .create_infer_request()
-            .map_err(|e| failed("prepare", &network, &e))?;
-        let port = |value: &super::graph::Value, port: &'static str| {
-            let fail = |e| failed("find a port of", &network, &e);
-            let tensor = request.get_tensor(&value.name).map_err(fail)?;
-            let expected = value.shape.iter().map(|dim| match dim {
-                Dim::Fixed(extent) => *extent,
-                Dim::Named(_) => 0, // refused below: nothing has this size
-            });
-            let expected = expected.product();
-            let got = tensor.get_size().map_err(fail)?;
-            if expected == 0 || expected != got {
-                return Err(EngineError::Size {
-                    network: network.clone(),
-                    port,
-                    name: value.name.clone(),
-                    expected,
-                    got,
-                });
-            }
-            let name = value.name.clone();
-            Ok(Port { name, len: got, tensor })
-        };
-        let inputs = graph.inputs().map(|v| port(v, "input")).collect::<Result<_, _>>()?;
-        let outputs = graph.outputs().map(|v| port(v, "output")).collect::<Result<_, _>>()?;
-        Ok(Program {
-            network,
-            request,
-            inputs,
-            outputs,
-            _compiled: compiled,
-        })
-    }
-}
-
-impl Program {
-    /// The memory of input `index`, in the graph's order; written in place, kept between runs.
-    pub fn input_mut(&mut self, index: usize) -> Result<&mut [f32], EngineError> {
-        let (network, count) = (&self.network, self.inputs.len());
-        let port = self
-            .inputs
-            .get_mut(index)
-            .ok_or_else(|| no_port(network, "input", index, count))?;
-        let data = port
-            .tensor
-            .get_data_mut::<f32>()
-            .map_err(|e| failed("write to", network, &e))?;
-        check_len(network, "input", &port.name, port.len, data.len())?;
-        Ok(data)
-    }
-
-    /// Runs once, on the calling thread and the executor's.
-    pub fn run(&mut self) -> Result<(), EngineError> {
-        self.request.infer().map_err(|e| failed("run", &self.network, &e))
-    }
-
-    /// Output `index` of the last run, in the graph's order.
-    pub fn output(&self, index: usize) -> Result<&[f32], EngineError> {
-        let port = self
-            .outputs
-            .get(index)
-            .ok_or_else(|| no_port(&self.network, "output", index, self.outputs.len()))?;
-        let data = port
-            .tensor
-            .get_data::<f32>()
-            .map_err(|e| failed("read from", &self.network, &e))?;
-        check_len(&self.network, "output", &port.name, port.len, data.len())?;
-        Ok(data)
-    }
-}
-
-fn check_len(network: &str, port: &'static str, name: &str, expected: usize, got: usize) -> Result<(), EngineError> {
-    if expected == got {
-        return Ok(());
-    }
-    Err(EngineError::Size {
-        network: network.to_owned(),
-        port,
-        name: name.to_owned(),
-        expected,
-        got,
-    })
-}
-
-fn no_port(network: &str, port: &'static str, index: usize, count: usize) -> EngineError {
-    EngineError::NoPort {
-        network: network.to_owned(),
-        port,
-        index,
-        count,
+            .map_err(|e| failed("compile", network, &e))?;
+        Program::new(graph, compiled)
     }
 }
 

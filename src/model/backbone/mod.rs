@@ -3,5 +3,5 @@
 mod fpn;
 mod resnet;
 
-pub(super) use fpn::{Pyramid, feature_pyramid};
+pub(super) use fpn::{Levels, feature_pyramid};
 pub(super) use resnet::resnet;

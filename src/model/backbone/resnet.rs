@@ -1,9 +1,9 @@
-//! ResNet 18 to 152 as torchvision lays it out (stride in the 3x3 convolution of a bottleneck). Batch norm is folded
-//! into the convolution before it.
+//! ResNet 18 to 152. A bottleneck strides in its 3x3 convolution (torchvision) or in its first 1x1 (MSRA's original, which
+//! detectron2 keeps). Batch norm is folded into the convolution before it.
 
-use crate::engine::graph::{Array, Graph, Tensor, Window};
+use crate::engine::graph::{Graph, Tensor, Window};
 use crate::model::infer::ModelError;
-use crate::model::recipe::{Depth, Network};
+use crate::model::recipe::{Conventions, Depth, Pyramid};
 use crate::model::weights::Weights;
 
 const STEM_CHANNELS: usize = 64;
@@ -39,7 +39,7 @@ const fn layout(depth: Depth) -> (Block, [usize; 4]) {
 pub(in crate::model) fn resnet(
     g: &mut Graph,
     weights: &mut Weights,
-    network: &Network,
+    network: &Pyramid,
     image: Tensor,
 ) -> Result<[Stage; 4], ModelError> {
     let (block, counts) = layout(network.backbone);
@@ -47,6 +47,7 @@ pub(in crate::model) fn resnet(
         g,
         weights,
         eps: network.batch_norm_eps,
+        stride_first: network.conventions == Conventions::Detectron2,
         prefix: "backbone.body",
     };
     let x = build.conv_bn("conv1", "bn1", image, [STEM_CHANNELS, 3], Window::new(7, 2, 3))?;
@@ -78,6 +79,8 @@ struct Builder<'a> {
     g: &'a mut Graph,
     weights: &'a mut Weights,
     eps: f32,
+    /// Whether a bottleneck's first convolution strides, not its second.
+    stride_first: bool,
     prefix: &'static str,
 }
 
@@ -100,9 +103,10 @@ impl Builder<'_> {
                 self.conv_bn(&step(2), &norm(2), y, [planes, planes], Window::new(3, 1, 1))?
             }
             Block::Bottleneck => {
-                let y = self.conv_bn(&step(1), &norm(1), x.features, [planes, c], Window::new(1, 1, 0))?;
+                let (first, second) = if self.stride_first { (stride, 1) } else { (1, stride) };
+                let y = self.conv_bn(&step(1), &norm(1), x.features, [planes, c], Window::new(1, first, 0))?;
                 let y = self.relu(&step(1), y)?;
-                let y = self.conv_bn(&step(2), &norm(2), y, [planes, planes], Window::new(3, stride, 1))?;
+                let y = self.conv_bn(&step(2), &norm(2), y, [planes, planes], Window::new(3, second, 1))?;
                 let y = self.relu(&step(2), y)?;
                 self.conv_bn(&step(3), &norm(3), y, [out, planes], Window::new(1, 1, 0))?
             }
@@ -136,46 +140,7 @@ impl Builder<'_> {
         let name = format!("{}.{conv}", self.prefix);
         let norm = format!("{}.{bn}", self.prefix);
         let k = window.kernel;
-        let mut weight = self.weights.take(&format!("{name}.weight"), &[out, inputs, k, k])?;
-        let mut take = |part: &str| self.weights.take(&format!("{norm}.{part}"), &[out]);
-        let (gamma, beta) = (take("weight")?, take("bias")?);
-        let (mean, variance) = (take("running_mean")?, take("running_var")?);
-        let mut bias = Vec::with_capacity(out);
-        let statistics = gamma
-            .values
-            .iter()
-            .zip(&beta.values)
-            .zip(mean.values.iter().zip(&variance.values));
-        for (channel, ((&gamma, &beta), (&mean, &variance))) in statistics.enumerate() {
-            let (scale, shift) = fold(gamma, beta, mean, variance, self.eps);
-            let kernel = inputs * k * k;
-            for value in &mut weight.values[channel * kernel..(channel + 1) * kernel] {
-                *value = (f64::from(*value) * scale) as f32;
-            }
-            bias.push(shift as f32);
-        }
-        let bias = Array::new(vec![out], bias)?;
+        let (weight, bias) = self.weights.take_normed(&name, &norm, &[out, inputs, k, k], self.eps)?;
         Ok(self.g.conv(&name, x, weight, bias, window)?)
-    }
-}
-
-/// Batch norm as `x * scale + shift`. A variance below zero, as rounding can leave it, counts as zero.
-fn fold(gamma: f32, beta: f32, mean: f32, variance: f32, eps: f32) -> (f64, f64) {
-    let scale = f64::from(gamma) / (f64::from(variance).max(0.0) + f64::from(eps)).sqrt().max(1e-30);
-    (scale, f64::from(beta) - f64::from(mean) * scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batch_norm_becomes_scale_and_shift() {
-        // (x - 3) / sqrt(3.99999 + 0.00001) * 4 + 1 = 2 x - 5
-        let (scale, shift) = fold(4.0, 1.0, 3.0, 3.99999, 1e-5);
-        assert!(
-            (scale - 2.0).abs() < 1e-6 && (shift + 5.0).abs() < 1e-6,
-            "{scale} {shift}"
-        );
     }
 }

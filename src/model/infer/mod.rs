@@ -5,26 +5,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod trunk;
+
+use trunk::{Trunk, Trunks};
+
 use super::batches::Batches;
 use super::identity::EngineIdentity;
-use super::mask_rcnn::{self as layout, BOX_SIDE, LEVELS, MASK_ROI_SIDE, MASK_SIDE, ROI_LEVELS};
+use super::parts::{self, Between, Layers, ROWS};
 use super::recipe::{Recipe, RecipeError};
 use super::weights::{Weights, WeightsError};
-use crate::engine::graph::{Dim, GraphError};
-use crate::engine::openvino::{OpenVino, Program, Settings};
+use crate::engine::graph::{Element, GraphError};
+use crate::engine::openvino::{OpenVino, PortElement, Program, Settings};
 use crate::engine::{EngineError, Precision};
-use crate::geometry::ImageSize;
+use crate::geometry::{ImageSize, Letterbox, Resampling};
 use crate::instances::{ClassMap, Detection, MaskGrids};
-use crate::ops::NetworkBox;
-use crate::ops::box_deltas::BoxCoder;
-use crate::ops::detections::{Detections, DetectionsError, HeadSettings};
+use crate::ops::{self, NetworkBox};
+use crate::ops::detections::{Detections, DetectionsError};
 use crate::ops::mask_select::{self, MaskSelectError};
-use crate::ops::proposals::{LevelOutput, Proposals, ProposalsError, RpnSettings};
-use crate::ops::roi_align::{PyramidLevel, RoiAlign, RoiAlignError};
+use crate::ops::proposals::{Proposals, ProposalsError};
+use crate::ops::roi_align::RoiAlignError;
 use crate::time::Clocks;
 
-/// RoIs the box head takes at once: the usual number of proposals.
-const BOX_BATCH: usize = 100;
 /// Batches of the mask head, descending: above 16 a RoI costs no less.
 const MASK_BATCHES: [usize; 5] = [16, 8, 4, 2, 1];
 
@@ -71,6 +72,10 @@ pub enum ModelError {
     MaskSelect(#[from] MaskSelectError),
     #[error("picture of {image} in a network input of {network}")]
     ImageSize { image: ImageSize, network: ImageSize },
+    #[error("picture {index} of a batch of {batch}")]
+    Batch { index: usize, batch: usize },
+    #[error("nothing was put into the network's input yet")]
+    NoInput,
 }
 
 /// A loaded model. One thread owns it.
@@ -79,14 +84,15 @@ pub struct MaskRcnn {
     identity: EngineIdentity,
     text: String,
     clocks: Arc<dyn Clocks>,
-    grids: [ImageSize; LEVELS],
-    trunk: Program,
+    openvino: OpenVino,
+    layers: Layers,
+    between: Between,
+    trunks: Trunks,
     proposals: Proposals,
-    box_pool: RoiAlign,
-    box_head: Batches,
+    box_head: Program,
     select: Detections,
-    mask_pool: RoiAlign,
-    mask_head: Batches,
+    /// `None`: the network draws no masks.
+    mask_head: Option<Batches>,
     scratch: Scratch,
 }
 
@@ -108,7 +114,7 @@ struct Scratch {
 pub struct Inference<'a> {
     /// Descending score.
     pub detections: &'a [Detection],
-    /// [detections, 28, 28]; `None` when the mask head was not asked for.
+    /// [detections, M, M]; `None` when the mask head was not asked for, or there is none.
     pub masks: Option<MaskGrids<'a>>,
     pub spent: Spent,
 }
@@ -164,67 +170,59 @@ impl Lap<'_> {
 impl MaskRcnn {
     /// Reads the recipe and the weights it names, and checks that they belong together.
     pub fn load(recipe: &Path, options: &Options) -> Result<MaskRcnn, ModelError> {
-        let recipe = Recipe::read(recipe)?;
+        let path = recipe;
+        let recipe = Recipe::read(path)?;
+        let Some(sha256) = recipe.weights.sha256 else {
+            return Err(ModelError::Recipe(RecipeError::NotImported {
+                path: path.to_owned(),
+                command: recipe.weights.command,
+            }));
+        };
         let weights = Weights::read(&recipe.weights.file)?;
-        weights.check_digest(recipe.weights.sha256)?;
+        weights.check_digest(sha256)?;
         MaskRcnn::build(recipe, weights, options)
     }
 
     /// From parts in memory; the recipe's digest of the weights is not looked at.
-    pub fn build(mut recipe: Recipe, mut weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
+    pub fn build(mut recipe: Recipe, weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
         if let Some(score) = options.score_threshold {
             recipe.test.score_threshold = score;
         }
         let weights_sha256 = weights.sha256();
-        let trunk = layout::trunk(&recipe, &mut weights)?;
-        let heads = layout::head_weights(&recipe, &mut weights)?;
-        weights.finish()?;
-        let box_head = |r| layout::box_head(&recipe, &heads, r);
-        let mask_head = |r| layout::mask_head(&recipe, &heads, r);
-        // Identity and text do not depend on how RoIs are batched.
-        let (any_box, any_mask) = (box_head(Dim::Named("r"))?, mask_head(Dim::Named("r"))?);
-        let text = format!("{}{}{}", trunk.to_text(), any_box.to_text(), any_mask.to_text());
-
+        let mut layers = Layers::take(&recipe, weights)?;
         let mut openvino = OpenVino::open(Settings {
             precision: options.precision.unwrap_or(recipe.precision),
             threads: options.threads,
         })?;
-        let onnx = trunk.to_onnx();
-        let parts = [&onnx[..], &any_box.to_onnx(), &any_mask.to_onnx()];
-        let identity = EngineIdentity::new(&recipe, weights_sha256, &parts, openvino.identity())?;
-        let (network, test) = (&recipe.network, &recipe.test);
-        let pool = |side: usize| RoiAlign {
-            channels: network.fpn_width,
-            output_side: side,
-            sampling_ratio: network.sampling_ratio as usize,
-            canonical_scale: network.canonical_scale_px,
-            canonical_level: network.canonical_level,
-            min_level: layout::MIN_LEVEL,
+        let features = openvino.feature_element();
+        let (box_head, mask_head) = (layers.box_head(ROWS, features)?, layers.mask_head(ROWS, features)?);
+        // Identity and text do not depend on how RoIs are batched.
+        let described = layers.trunk(parts::described_size(&recipe), 1, features)?;
+        let graphs: Vec<_> = [Some(&described), Some(&box_head), mask_head.as_ref()]
+            .into_iter()
+            .flatten()
+            .collect();
+        let text: String = graphs.iter().map(|graph| graph.to_text()).collect();
+        let onnx: Vec<_> = graphs.iter().map(|graph| graph.to_onnx()).collect();
+        let identity = EngineIdentity::new(&recipe, weights_sha256, &onnx, openvino.identity())?;
+        let between = layers.between(&recipe.test);
+        let mask_head = match mask_head {
+            None => None,
+            Some(_) => Some(Batches::compile(&mut openvino, &MASK_BATCHES, |rows| {
+                layers.mask_head(rows, features)
+            })?),
         };
         Ok(MaskRcnn {
-            grids: layout::grids(recipe.input.size),
-            trunk: openvino.compile(&trunk, &onnx)?,
-            proposals: Proposals::new(RpnSettings {
-                anchor_sizes_px: network.anchor_sizes_px.map(|size| vec![size]).to_vec(),
-                anchor_ratios: network.anchor_ratios.clone(),
-                pre_nms_top_n: test.pre_nms_top_n,
-                post_nms_top_n: test.post_nms_top_n,
-                iou_threshold: test.rpn_nms_threshold,
-                min_size_px: layout::MIN_BOX_PX,
-            }),
-            box_pool: pool(BOX_SIDE),
-            box_head: Batches::compile(&mut openvino, &[BOX_BATCH.min(test.post_nms_top_n)], box_head)?,
-            select: Detections::new(HeadSettings {
-                coder: BoxCoder::HEADS,
-                score_threshold: test.score_threshold,
-                iou_threshold: test.nms_threshold,
-                min_size_px: layout::MIN_DETECTION_PX,
-                max_detections: test.detections,
-            }),
-            mask_pool: pool(MASK_ROI_SIDE),
-            mask_head: Batches::compile(&mut openvino, &MASK_BATCHES, mask_head)?,
+            trunks: Trunks::default(),
+            proposals: Proposals::new(between.proposals.clone()),
+            box_head: openvino.compile(&box_head, onnx.get(1).map_or(&[], Vec::as_slice))?,
+            select: Detections::new(between.select.clone()),
+            mask_head,
             scratch: Scratch::default(),
             clocks: Arc::clone(&options.clocks),
+            openvino,
+            layers,
+            between,
             identity,
             text,
             recipe,
@@ -241,10 +239,6 @@ impl MaskRcnn {
         }
     }
 
-    pub fn input_size(&self) -> ImageSize {
-        self.recipe.input.size
-    }
-
     pub fn identity(&self) -> &EngineIdentity {
         &self.identity
     }
@@ -259,130 +253,159 @@ impl MaskRcnn {
         self.recipe.rgb_mean_std()
     }
 
-    /// The network's input [3,H,W], normalised RGB, zeros outside the picture; write it, then [`Self::infer`].
-    pub fn input_mut(&mut self) -> Result<&mut [f32], ModelError> {
-        Ok(self.trunk.input_mut(0)?)
+    pub fn resampling(&self) -> Resampling {
+        self.recipe.input.resampling
     }
 
-    /// Looks at what [`Self::input_mut`] holds. `image` = the part of the input that is picture (`Letterbox::resized`).
+    /// Where a picture of this size goes in the network's input. `None` for an empty size.
+    pub fn fit(&self, image: ImageSize) -> Option<Letterbox> {
+        Letterbox::of(image, &self.recipe.input.sizing)
+    }
+
+    /// The network's input [N,3,H,W], normalised RGB, zeros outside the pictures; write it, then [`Self::run`]. A new size
+    /// or number of pictures is compiled first, which takes as long as loading.
+    pub fn input_mut(&mut self, network: ImageSize, batch: usize) -> Result<&mut [f32], ModelError> {
+        let (layers, openvino) = (&mut self.layers, &mut self.openvino);
+        let levels = self.between.roi_scales.len();
+        let trunk = self.trunks.select(network, batch, || {
+            let graph = layers.trunk(network, batch, openvino.feature_element())?;
+            let program = openvino.compile(&graph, &graph.to_onnx())?;
+            Trunk::new(network, batch, &graph, program, levels)
+        })?;
+        Ok(trunk.program.input_mut(0)?)
+    }
+
+    /// Looks at the one picture [`Self::input_mut`] holds. `image` = the part of the input that is picture
+    /// (`Letterbox::resized`).
     pub fn infer(&mut self, image: ImageSize, masks: Masks) -> Result<Inference<'_>, ModelError> {
-        let network = self.recipe.input.size;
+        let trunk = self.run()?;
+        let mut found = self.inference(0, image, masks)?;
+        found.spent.trunk = trunk;
+        Ok(found)
+    }
+
+    /// Runs the trunk over all pictures [`Self::input_mut`] holds; each is then asked for with [`Self::inference`].
+    pub fn run(&mut self) -> Result<Duration, ModelError> {
+        let mut spent = Duration::ZERO;
+        let clocks = Arc::clone(&self.clocks);
+        let mut lap = Lap::start(&*clocks);
+        self.trunks.current_mut()?.program.run()?;
+        lap.split(&mut spent);
+        Ok(spent)
+    }
+
+    /// What is in picture `index` of the last [`Self::run`].
+    pub fn inference(&mut self, index: usize, image: ImageSize, masks: Masks) -> Result<Inference<'_>, ModelError> {
+        let trunk = self.trunks.current()?;
+        let network = trunk.size;
         if image.area() == 0 || image.width > network.width || image.height > network.height {
             return Err(ModelError::ImageSize { image, network });
+        }
+        if index >= trunk.batch {
+            let batch = trunk.batch;
+            return Err(ModelError::Batch { index, batch });
         }
         let mut spent = Spent::default();
         let clocks = Arc::clone(&self.clocks);
         let mut lap = Lap::start(&*clocks);
 
-        self.trunk.run()?;
-        lap.split(&mut spent.trunk);
-
-        self.propose(image)?;
+        let s = &mut self.scratch;
+        let levels = trunk.rpn_levels(index)?;
+        self.proposals
+            .run(&levels, network, image, &mut s.proposals, &mut s.objectness)?;
         lap.split(&mut spent.proposals);
 
-        self.judge(&mut lap, &mut spent)?;
+        match self.openvino.feature_element() {
+            Element::F32 => self.judge::<f32>(index, &mut lap, &mut spent)?,
+            Element::Bf16 => self.judge::<half::bf16>(index, &mut lap, &mut spent)?,
+        }
         let s = &mut self.scratch;
         self.select
             .run(&s.logits, &s.deltas, &s.proposals, image, &mut s.detections)?;
         lap.split(&mut spent.detections);
 
-        if masks == Masks::Yes {
-            self.draw_masks(&mut lap, &mut spent)?;
+        let draw = masks == Masks::Yes && self.mask_head.is_some();
+        if draw {
+            match self.openvino.feature_element() {
+                Element::F32 => self.draw_masks::<f32>(index, &mut lap, &mut spent)?,
+                Element::Bf16 => self.draw_masks::<half::bf16>(index, &mut lap, &mut spent)?,
+            }
         }
         let s = &self.scratch;
         Ok(Inference {
             detections: &s.detections,
-            masks: (masks == Masks::Yes).then_some(MaskGrids {
-                side: MASK_SIDE as u32,
+            masks: draw.then_some(MaskGrids {
+                side: self.between.mask_side as u32,
                 probabilities: &s.masks,
             }),
             spent,
         })
     }
 
-    /// Trunk outputs -> proposals, at most `post_nms_top_n`.
-    fn propose(&mut self, image: ImageSize) -> Result<(), ModelError> {
-        let mut levels = Vec::with_capacity(LEVELS);
-        for (i, &grid) in self.grids.iter().enumerate() {
-            levels.push(LevelOutput {
-                grid,
-                logits: self.trunk.output(layout::objectness_output(i))?,
-                deltas: self.trunk.output(layout::deltas_output(i))?,
-            });
-        }
-        let (s, network) = (&mut self.scratch, self.recipe.input.size);
-        self.proposals
-            .run(&levels, network, image, &mut s.proposals, &mut s.objectness)?;
-        Ok(())
-    }
-
     /// Proposals -> logits and deltas of the box head.
-    fn judge(&mut self, lap: &mut Lap<'_>, spent: &mut Spent) -> Result<(), ModelError> {
-        let pyramid = pyramid(&self.trunk, &self.grids)?;
-        let values = self.recipe.network.fpn_width * BOX_SIDE * BOX_SIDE;
-        let classes = self.recipe.classes.len() + 1;
+    fn judge<T: PortElement + ops::Element>(
+        &mut self,
+        index: usize,
+        lap: &mut Lap<'_>,
+        spent: &mut Spent,
+    ) -> Result<(), ModelError> {
         let s = &mut self.scratch;
         s.logits.clear();
         s.deltas.clear();
-        let (mut done, total) = (0, s.proposals.len());
-        while let Some((program, rois)) = self.box_head.next(done, total) {
-            done = rois.end;
-            let count = rois.len();
-            self.box_pool.run(
-                &pyramid,
-                &s.proposals[rois],
-                &mut program.input_mut(0)?[..count * values],
-            )?;
-            lap.split(&mut spent.box_pool);
-            program.run()?;
-            s.logits.extend_from_slice(&program.output(0)?[..count * classes]);
-            s.deltas.extend_from_slice(&program.output(1)?[..count * classes * 4]);
-            lap.split(&mut spent.box_head);
+        if s.proposals.is_empty() {
+            return Ok(()); // no executor likes a batch of nothing
         }
+        let levels = self.trunks.current()?.roi_levels::<T>(index, &self.between.roi_scales)?;
+        self.box_head.set_rows(s.proposals.len())?;
+        let rois = self.box_head.input_mut::<T>(0)?;
+        self.between.box_pool.run(&levels, &s.proposals, rois)?;
+        lap.split(&mut spent.box_pool);
+        self.box_head.run()?;
+        s.logits.extend_from_slice(self.box_head.output(0)?);
+        s.deltas.extend_from_slice(self.box_head.output(1)?);
+        lap.split(&mut spent.box_head);
         Ok(())
     }
 
     /// Detections -> masks of their classes.
-    fn draw_masks(&mut self, lap: &mut Lap<'_>, spent: &mut Spent) -> Result<(), ModelError> {
-        let pyramid = pyramid(&self.trunk, &self.grids)?;
-        let values = self.recipe.network.fpn_width * MASK_ROI_SIDE * MASK_ROI_SIDE;
+    fn draw_masks<T: PortElement + ops::Element>(
+        &mut self,
+        index: usize,
+        lap: &mut Lap<'_>,
+        spent: &mut Spent,
+    ) -> Result<(), ModelError> {
+        let Some(mask_head) = &mut self.mask_head else {
+            return Ok(());
+        };
+        let Between {
+            mask_pool,
+            mask_side,
+            roi_scales,
+            ..
+        } = &self.between;
+        let levels = self.trunks.current()?.roi_levels::<T>(index, roi_scales)?;
+        let values = mask_pool.channels * mask_pool.output_side * mask_pool.output_side;
         let classes = self.recipe.classes.len() + 1;
         let s = &mut self.scratch;
         s.boxes.clear();
         s.boxes.extend(s.detections.iter().map(|d| d.bounds));
         s.masks.clear();
         let (mut done, total) = (0, s.boxes.len());
-        while let Some((program, rois)) = self.mask_head.next(done, total) {
+        while let Some((program, rois)) = mask_head.next(done, total) {
             done = rois.end;
             let count = rois.len();
-            self.mask_pool.run(
-                &pyramid,
-                &s.boxes[rois.clone()],
-                &mut program.input_mut(0)?[..count * values],
-            )?;
+            let input = &mut program.input_mut::<T>(0)?[..count * values];
+            mask_pool.run(&levels, &s.boxes[rois.clone()], input)?;
             lap.split(&mut spent.mask_pool);
             program.run()?;
             lap.split(&mut spent.mask_head);
-            let logits = &program.output(0)?[..count * classes * MASK_SIDE * MASK_SIDE];
-            mask_select::select(logits, MASK_SIDE, classes, &s.detections[rois], &mut s.selected)?;
+            let logits = &program.output::<f32>(0)?[..count * classes * mask_side * mask_side];
+            mask_select::select(logits, *mask_side, classes, &s.detections[rois], &mut s.selected)?;
             s.masks.extend_from_slice(&s.selected);
             lap.split(&mut spent.mask_select);
         }
         Ok(())
     }
-}
-
-/// P2..P5 of the last run.
-fn pyramid<'a>(trunk: &'a Program, grids: &[ImageSize; LEVELS]) -> Result<Vec<PyramidLevel<'a>>, ModelError> {
-    let mut levels = Vec::with_capacity(ROI_LEVELS);
-    for (i, &grid) in grids.iter().enumerate().take(ROI_LEVELS) {
-        levels.push(PyramidLevel {
-            features: trunk.output(layout::features_output(i))?,
-            grid,
-            spatial_scale: 1.0 / (1 << (layout::MIN_LEVEL as usize + i)) as f32,
-        });
-    }
-    Ok(levels)
 }
 
 #[cfg(test)]

@@ -1,0 +1,104 @@
+//! Any network of this family as its runner sees it: three dense parts, and the settings of the ops between them.
+//!
+//! trunk: image [N,3,H,W] -> features of each level RoIs are pooled from [N,h,w,C], then objectness [N,h,w,A] of each level
+//! of the region proposal network, then as many deltas [N,h,w,4A]. Box head: RoIs [R,S,S,C] -> logits [R,K+1], deltas
+//! [R,4(K+1)]. Mask head: RoIs [R,S,S,C] -> logits [R,K+1,M,M].
+
+use super::infer::ModelError;
+use super::mask_rcnn::PyramidLayers;
+use super::recipe::{Channels, Network, Recipe, TestSettings};
+use super::weights::Weights;
+use crate::engine::graph::{Dim, Element, Graph};
+use crate::geometry::{ImageSize, Letterbox};
+use crate::ops::BoxWidth;
+use crate::ops::detections::HeadSettings;
+use crate::ops::proposals::RpnSettings;
+use crate::ops::roi_align::RoiAlign;
+
+pub(super) const IMAGE: &str = "image";
+pub(super) const ROIS: &str = "rois";
+
+/// [N, C, H, W] -> [N, H, W, C].
+pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+
+/// Of a head whose RoIs are counted at run time.
+pub(super) const ROWS: Dim = Dim::Named("r");
+
+/// Where a recipe's trunk has no size of its own, it is described for a picture of this one.
+const DESCRIBED_FOR: ImageSize = ImageSize::new(640, 480);
+
+/// What runs between the dense parts.
+#[derive(Debug, Clone)]
+pub(super) struct Between {
+    /// Feature px in a network px, of each level RoIs are pooled from.
+    pub roi_scales: Vec<f32>,
+    pub proposals: RpnSettings,
+    pub box_pool: RoiAlign,
+    pub select: HeadSettings,
+    pub mask_pool: RoiAlign,
+    /// M.
+    pub mask_side: usize,
+    pub width: BoxWidth,
+}
+
+/// The dense parts with their weights.
+#[derive(Debug, Clone)]
+pub(super) enum Layers {
+    Pyramid(PyramidLayers),
+}
+
+impl Layers {
+    /// Takes every tensor of `weights` or says which does not belong.
+    pub(super) fn take(recipe: &Recipe, mut weights: Weights) -> Result<Layers, ModelError> {
+        let classes = recipe.classes.len();
+        if recipe.input.channels == Channels::Bgr {
+            // The input is always RGB.
+            weights.reverse_inputs(match recipe.network {
+                Network::Pyramid(_) | Network::MaskRcnn2Go => PyramidLayers::FIRST_LAYER,
+            });
+        }
+        let mut layers = match &recipe.network {
+            Network::Pyramid(network) => Layers::Pyramid(PyramidLayers::take(network, classes, weights)?),
+            Network::MaskRcnn2Go => todo!(),
+        };
+        layers.trunk(described_size(recipe), 1, Element::F32)?;
+        layers.weights().finish()?;
+        Ok(layers)
+    }
+
+    pub(super) fn trunk(&mut self, size: ImageSize, batch: usize, features: Element) -> Result<Graph, ModelError> {
+        match self {
+            Layers::Pyramid(layers) => layers.trunk(size, batch, features),
+        }
+    }
+
+    pub(super) fn box_head(&self, rows: Dim, features: Element) -> Result<Graph, ModelError> {
+        match self {
+            Layers::Pyramid(layers) => layers.box_head(rows, features),
+        }
+    }
+
+    /// `None` for a network without masks.
+    pub(super) fn mask_head(&self, rows: Dim, features: Element) -> Result<Option<Graph>, ModelError> {
+        match self {
+            Layers::Pyramid(layers) => layers.mask_head(rows, features),
+        }
+    }
+
+    pub(super) fn between(&self, test: &TestSettings) -> Between {
+        match self {
+            Layers::Pyramid(layers) => layers.between(test),
+        }
+    }
+
+    fn weights(&self) -> &Weights {
+        match self {
+            Layers::Pyramid(layers) => layers.weights(),
+        }
+    }
+}
+
+/// The input size that the network's text and digest are for.
+pub(super) fn described_size(recipe: &Recipe) -> ImageSize {
+    Letterbox::of(DESCRIBED_FOR, &recipe.input.sizing).map_or(DESCRIBED_FOR, |fit| fit.network)
+}
