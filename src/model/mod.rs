@@ -7,6 +7,7 @@ mod batches;
 mod identity;
 mod infer;
 mod mask_rcnn;
+mod mask_rcnn2go;
 mod recipe;
 mod roi_heads;
 mod rpn;

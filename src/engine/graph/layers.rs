@@ -2,6 +2,10 @@
 
 use super::{Array, Attribute, Dim, Graph, GraphError, Node, Tensor};
 
+// A child of this file, for the shape checks below.
+#[path = "mobile_layers.rs"]
+mod mobile_layers;
+
 /// A square window over H and W.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
