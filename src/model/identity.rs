@@ -33,7 +33,7 @@ impl EngineIdentity {
     pub(super) fn new(
         recipe: &Recipe,
         weights_sha256: [u8; 32],
-        onnx: &[&[u8]],
+        onnx: &[Vec<u8>],
         executor: &ExecutorIdentity,
     ) -> Result<EngineIdentity, serde_json::Error> {
         let mut network = Sha256::new();
@@ -43,31 +43,22 @@ impl EngineIdentity {
         }
         let test = &recipe.test;
         let fields = BTreeMap::from([
-            (
-                "anchor_ratios",
-                Field::Text(format!("{:?}", recipe.network.anchor_ratios)),
-            ),
-            (
-                "anchor_sizes_px",
-                Field::Text(format!("{:?}", recipe.network.anchor_sizes_px)),
-            ),
-            ("canonical_level", Field::Whole(recipe.network.canonical_level as usize)),
-            ("canonical_scale_px", Field::Single(recipe.network.canonical_scale_px)),
             ("detections", Field::Whole(test.detections)),
             ("device", Field::Text(executor.device.clone())),
             ("executor", Field::Text(executor.name.clone())),
             ("executor_version", Field::Text(executor.version.clone())),
             ("input_mean", Field::Text(format!("{:?}", recipe.input.mean))),
-            ("input_size", Field::Text(recipe.input.size.to_string())),
+            ("input_resampling", Field::Text(format!("{:?}", recipe.input.resampling))),
+            ("input_sizing", Field::Text(format!("{:?}", recipe.input.sizing))),
             ("input_std", Field::Text(format!("{:?}", recipe.input.std))),
             ("maskcast_version", Field::Text(env!("CARGO_PKG_VERSION").to_owned())),
+            ("network", Field::Text(format!("{:?}", recipe.network))),
             ("network_sha256", Field::Text(hex(&network.finalize()))),
             ("nms_threshold", Field::Double(test.nms_threshold)),
             ("post_nms_top_n", Field::Whole(test.post_nms_top_n)),
             ("pre_nms_top_n", Field::Whole(test.pre_nms_top_n)),
             ("precision", Field::Text(executor.precision.to_string())),
             ("rpn_nms_threshold", Field::Double(test.rpn_nms_threshold)),
-            ("sampling_ratio", Field::Whole(recipe.network.sampling_ratio as usize)),
             ("score_threshold", Field::Single(test.score_threshold)),
             ("weights_sha256", Field::Text(hex(&weights_sha256))),
         ]);
@@ -103,10 +94,13 @@ mod tests {
             device: "a \"cpu\"".into(),
             precision: Precision::F32,
         };
-        let identity = |recipe: &Recipe, onnx: &[&[u8]]| EngineIdentity::new(recipe, [0; 32], onnx, &executor).unwrap();
+        let identity = |recipe: &Recipe, onnx: &[&[u8]]| {
+            let onnx: Vec<Vec<u8>> = onnx.iter().map(|part| part.to_vec()).collect();
+            EngineIdentity::new(recipe, [0; 32], &onnx, &executor).unwrap()
+        };
         let one = identity(&recipe, &[b"ab", b"c"]);
         let text = &one.canonical_json;
-        assert!(text.starts_with("{\"anchor_ratios\":\"[0.5, 1.0, 2.0]\","), "{text}");
+        assert!(text.starts_with("{\"detections\":100,"), "{text}");
         assert!(
             text.contains("\"device\":\"a \\\"cpu\\\"\"") && text.contains("\"score_threshold\":0.05,"),
             "{text}"

@@ -11,7 +11,6 @@ use super::rpn::rpn_head;
 use super::weights::Weights;
 use crate::engine::graph::{Dim, Element, Graph};
 use crate::geometry::ImageSize;
-use crate::ops::BoxWidth;
 use crate::ops::box_deltas::BoxCoder;
 use crate::ops::detections::HeadSettings;
 use crate::ops::proposals::{AnchorRounding, RpnSettings, Strides, base_anchors};
@@ -147,7 +146,6 @@ impl PyramidLayers {
             },
             mask_pool: pool(MASK_ROI_SIDE),
             mask_side: MASK_SIDE,
-            width: BoxWidth::Continuous,
         }
     }
 }

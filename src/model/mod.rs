@@ -7,6 +7,8 @@ mod batches;
 mod identity;
 mod infer;
 mod mask_rcnn;
+mod mask_rcnn2go;
+mod parts;
 mod recipe;
 mod roi_heads;
 mod rpn;
@@ -14,7 +16,10 @@ mod weights;
 
 pub use identity::EngineIdentity;
 pub use infer::{Inference, MaskRcnn, Masks, ModelError, Options, Spent};
-pub use recipe::{Channels, Depth, Input, Network, Origin, Recipe, RecipeError, TestSettings};
+pub use recipe::{
+    Channels, Conventions, Depth, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
+    TestSettings,
+};
 pub use weights::{Weights, WeightsError};
 
 /// A small engine made from seeds, for tests of other rooms.

@@ -6,11 +6,11 @@
 
 use super::infer::ModelError;
 use super::mask_rcnn::PyramidLayers;
+use super::mask_rcnn2go;
 use super::recipe::{Channels, Network, Recipe, TestSettings};
 use super::weights::Weights;
 use crate::engine::graph::{Dim, Element, Graph};
 use crate::geometry::{ImageSize, Letterbox};
-use crate::ops::BoxWidth;
 use crate::ops::detections::HeadSettings;
 use crate::ops::proposals::RpnSettings;
 use crate::ops::roi_align::RoiAlign;
@@ -18,6 +18,8 @@ use crate::ops::roi_align::RoiAlign;
 pub(super) const IMAGE: &str = "image";
 pub(super) const ROIS: &str = "rois";
 
+/// [N, H, W, C] -> [N, C, H, W].
+pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
 /// [N, C, H, W] -> [N, H, W, C].
 pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 
@@ -38,13 +40,13 @@ pub(super) struct Between {
     pub mask_pool: RoiAlign,
     /// M.
     pub mask_side: usize,
-    pub width: BoxWidth,
 }
 
 /// The dense parts with their weights.
 #[derive(Debug, Clone)]
 pub(super) enum Layers {
     Pyramid(PyramidLayers),
+    MaskRcnn2Go(mask_rcnn2go::Layers),
 }
 
 impl Layers {
@@ -54,12 +56,13 @@ impl Layers {
         if recipe.input.channels == Channels::Bgr {
             // The input is always RGB.
             weights.reverse_inputs(match recipe.network {
-                Network::Pyramid(_) | Network::MaskRcnn2Go => PyramidLayers::FIRST_LAYER,
+                Network::Pyramid(_) => PyramidLayers::FIRST_LAYER,
+                Network::MaskRcnn2Go => mask_rcnn2go::Layers::FIRST_LAYER,
             });
         }
         let mut layers = match &recipe.network {
             Network::Pyramid(network) => Layers::Pyramid(PyramidLayers::take(network, classes, weights)?),
-            Network::MaskRcnn2Go => todo!(),
+            Network::MaskRcnn2Go => Layers::MaskRcnn2Go(mask_rcnn2go::Layers::take(weights)?),
         };
         layers.trunk(described_size(recipe), 1, Element::F32)?;
         layers.weights().finish()?;
@@ -69,12 +72,14 @@ impl Layers {
     pub(super) fn trunk(&mut self, size: ImageSize, batch: usize, features: Element) -> Result<Graph, ModelError> {
         match self {
             Layers::Pyramid(layers) => layers.trunk(size, batch, features),
+            Layers::MaskRcnn2Go(layers) => layers.trunk(size, batch, features),
         }
     }
 
     pub(super) fn box_head(&self, rows: Dim, features: Element) -> Result<Graph, ModelError> {
         match self {
             Layers::Pyramid(layers) => layers.box_head(rows, features),
+            Layers::MaskRcnn2Go(layers) => layers.box_head(rows, features),
         }
     }
 
@@ -82,18 +87,21 @@ impl Layers {
     pub(super) fn mask_head(&self, rows: Dim, features: Element) -> Result<Option<Graph>, ModelError> {
         match self {
             Layers::Pyramid(layers) => layers.mask_head(rows, features),
+            Layers::MaskRcnn2Go(layers) => layers.mask_head(rows, features).map(Some),
         }
     }
 
     pub(super) fn between(&self, test: &TestSettings) -> Between {
         match self {
             Layers::Pyramid(layers) => layers.between(test),
+            Layers::MaskRcnn2Go(layers) => layers.between(test),
         }
     }
 
     fn weights(&self) -> &Weights {
         match self {
             Layers::Pyramid(layers) => layers.weights(),
+            Layers::MaskRcnn2Go(layers) => layers.weights(),
         }
     }
 }

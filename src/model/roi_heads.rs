@@ -2,16 +2,13 @@
 //! last, as RoIAlign writes them.
 
 use super::infer::ModelError;
-use super::mask_rcnn::{BOX_SIDE, MASK_ROI_SIDE};
+use super::mask_rcnn::BOX_SIDE;
+use super::parts::{CHANNELS_FIRST, CHANNELS_LAST};
 use super::recipe::{Layout, MaskBranch, Pyramid};
 use super::weights::{Weights, WeightsError};
 use crate::engine::graph::{Array, Graph, Tensor, Window};
 
 type Layer = (Array, Array);
-
-/// [N, H, W, C] <-> [N, C, H, W].
-const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
-const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 
 /// Weights of both heads: a head is built once a batch size, so they are kept.
 #[derive(Debug, Clone)]

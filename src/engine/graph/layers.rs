@@ -3,6 +3,10 @@
 use super::onnx::data_type;
 use super::{Array, Attribute, Dim, Element, Graph, GraphError, Node, Tensor};
 
+// A child of this file, for the shape checks below.
+#[path = "mobile_layers.rs"]
+mod mobile_layers;
+
 /// A square window over H and W.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
