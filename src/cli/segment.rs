@@ -10,13 +10,11 @@ use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 
 use crate::engine::Precision;
-use crate::frame::Image;
 use crate::geometry::ImageSize;
-use crate::instances::{Instance, InstanceMask, Limits, MaskRuns, decode};
-use crate::model::{MaskRcnn, Masks, Options};
-use crate::ops::paste_masks::Paster;
+use crate::instances::{InstanceMask, Limits, MaskRuns};
+use crate::model::Options;
 use crate::outlets::overlay::{Canvas, Caption, Painter, Space, Style, save_png};
-use crate::preprocess::{Normalise, Preprocessor};
+use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
 use crate::source::{Orientation, read_still};
 use crate::time::SystemClocks;
 
@@ -51,38 +49,6 @@ fn parse_score(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(score) if (0.0..=1.0).contains(&score) => Ok(score),
         _ => Err(format!("{text:?} is no score: expected 0 to 1")),
-    }
-}
-
-/// An engine with what turns one still picture into instances.
-pub struct Segmenter {
-    net: MaskRcnn,
-    preprocessor: Preprocessor,
-    paster: Paster,
-}
-
-impl Segmenter {
-    pub fn load(recipe: &Path, options: &Options) -> anyhow::Result<Segmenter> {
-        let net = MaskRcnn::load(recipe, options)?;
-        let (mean, std) = net.rgb_mean_std();
-        Ok(Segmenter {
-            net,
-            preprocessor: Preprocessor::new(Normalise { mean, std }),
-            paster: Paster::default(),
-        })
-    }
-
-    pub fn net(&self) -> &MaskRcnn {
-        &self.net
-    }
-
-    /// Instances with masks, descending score.
-    pub fn segment(&mut self, image: &Image, limits: &Limits) -> anyhow::Result<Vec<Instance>> {
-        let network = self.net.input_size();
-        let letterbox = self.preprocessor.run(image, network, self.net.input_mut()?)?;
-        let found = self.net.infer(letterbox.resized, Masks::Yes)?;
-        let paste = |soft: &_, size| self.paster.paste(soft, size);
-        Ok(decode(found.detections, found.masks, &letterbox, limits, paste)?)
     }
 }
 
@@ -127,16 +93,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         score_threshold: Some(args.score_threshold),
         clocks: Arc::new(SystemClocks),
     };
-    let mut segmenter = Segmenter::load(&args.engine, &options)?;
     let limits = Limits {
         score_threshold: args.score_threshold,
-        max_instances: segmenter.net().recipe().test.detections,
+        max_instances: usize::MAX, // beyond the recipe's own number
     };
+    let mut segmenter = MaskRcnnSegmenter::load(&args.engine, limits, &options)?;
     let mut painter = Painter::new(Style::default());
     let (mut pictures, mut failed) = (Vec::new(), 0);
     for (index, path) in args.images.iter().enumerate() {
         let annotated = outputs.as_ref().map(|paths| paths[index].as_path());
-        match one(&mut segmenter, &mut painter, path, annotated, &limits) {
+        match one(&mut segmenter, &mut painter, path, annotated) {
             Ok(picture) => pictures.push(picture),
             Err(error) => {
                 say!("error: {}: {}", path.display(), super::whole(&error));
@@ -160,15 +126,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn one(
-    segmenter: &mut Segmenter,
+    segmenter: &mut MaskRcnnSegmenter,
     painter: &mut Painter,
     path: &Path,
     annotated: Option<&Path>,
-    limits: &Limits,
 ) -> anyhow::Result<PictureJson> {
     let image = read_still(path, Orientation::AsStored)?;
-    let instances = segmenter.segment(&image, limits)?;
-    let classes = segmenter.net().classes();
+    let instances = segmenter.find(&image, MaskBranch::Run, &SystemClocks)?.instances;
+    let classes = segmenter.classes();
     if let Some(out) = annotated {
         let mut canvas = Canvas::from_image(&image, Space::Rgb);
         painter.draw(&mut canvas, &instances, &classes, &Caption::default());

@@ -1,18 +1,17 @@
-//! The real engine as the pipeline sees it: preprocess, network, decode and paste, with a mark at each border.
+//! The real engine: preprocess, network, decode and paste, with a mark at each border.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::engine_loop::{MaskBranch, Segmented, Segmenter};
 use crate::frame::{Image, PixelFormat};
-use crate::geometry::ImageSize;
+use crate::geometry::{ImageSize, Letterbox};
 use crate::instances::{self, ClassMap, Limits};
-use crate::model::{MaskRcnn, Masks, ModelError, Options};
+use crate::model::{MaskRcnn, Masks, ModelError, Options, Spent};
 use crate::ops::paste_masks::Paster;
-use crate::preprocess::{Normalise, Preprocessor};
-use crate::time::{Clocks, SystemClocks};
+use crate::preprocess::{Normalise, PreprocessError, Preprocessor};
+use crate::time::Clocks;
 
-/// Mask R-CNN from a recipe.
+/// A network from a recipe, with what turns a picture into its input and its answer into instances.
 pub struct MaskRcnnSegmenter {
     network: MaskRcnn,
     preprocessor: Preprocessor,
@@ -20,20 +19,26 @@ pub struct MaskRcnnSegmenter {
     limits: Limits,
     /// Detections that the recipe keeps at most.
     network_limit: usize,
+    spent: Spent,
+}
+
+/// Why one picture has no instances.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    #[error(transparent)]
+    Network(#[from] ModelError),
+    #[error(transparent)]
+    Decode(#[from] instances::DecodeError),
 }
 
 impl MaskRcnnSegmenter {
-    /// `score_threshold` and `max_instances` are what will be published at most: nothing is computed beyond.
-    pub fn load(recipe: &Path, limits: Limits) -> Result<MaskRcnnSegmenter, ModelError> {
-        let options = Options {
-            precision: None,
-            threads: None,
-            score_threshold: Some(limits.score_threshold),
-            clocks: Arc::new(SystemClocks),
-        };
-        let network = MaskRcnn::load(recipe, &options)?;
+    /// `limits` are what will be returned at most.
+    pub fn load(recipe: &Path, limits: Limits, options: &Options) -> Result<MaskRcnnSegmenter, ModelError> {
+        let network = MaskRcnn::load(recipe, options)?;
         let (mean, std) = network.rgb_mean_std();
-        let preprocessor = Preprocessor::new(Normalise { mean, std });
+        let preprocessor = Preprocessor::new(Normalise { mean, std }, network.resampling());
         let network_limit = network.recipe().test.detections;
         Ok(MaskRcnnSegmenter {
             network_limit,
@@ -41,6 +46,7 @@ impl MaskRcnnSegmenter {
             preprocessor,
             paster: Paster::default(),
             limits,
+            spent: Spent::default(),
         })
     }
 
@@ -50,6 +56,11 @@ impl MaskRcnnSegmenter {
 
     pub fn classes(&self) -> ClassMap {
         self.network.classes()
+    }
+
+    /// How long the network's parts took for the last picture.
+    pub fn spent(&self) -> Spent {
+        self.spent
     }
 
     /// Runs on a grey picture, so that the first real frame does not pay for memory and code being touched first.
@@ -62,36 +73,47 @@ impl MaskRcnnSegmenter {
         }
         Ok(())
     }
-}
 
-impl Segmenter for MaskRcnnSegmenter {
-    fn segment(&mut self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, String> {
-        let size = self.network.input_size();
-        let input = self.network.input_mut().map_err(|e| e.to_string())?;
-        let letterbox = self.preprocessor.run(image, size, input).map_err(|e| e.to_string())?;
+    /// Puts the picture into the network's input.
+    pub fn show(&mut self, image: &Image) -> Result<Letterbox, SegmentError> {
+        let fit = self.network.fit(image.size).ok_or(PreprocessError::Empty {
+            source_size: image.size,
+            network: ImageSize::new(0, 0),
+        })?;
+        let input = self.network.input_mut(fit.network, 1)?;
+        self.preprocessor.run(image, &fit, input)?;
+        Ok(fit)
+    }
+
+    /// The instances of one picture.
+    pub fn find(&mut self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, SegmentError> {
+        let fit = self.show(image)?;
         let preprocessed_mono_nanos = clocks.mono_nanos();
         let masks = match masks {
             MaskBranch::Run => Masks::Yes,
             MaskBranch::Skip => Masks::No,
         };
-        let found = self
-            .network
-            .infer(letterbox.resized, masks)
-            .map_err(|e| e.to_string())?;
+        let found = self.network.infer(fit.resized, masks)?;
+        self.spent = found.spent;
         let inferred_mono_nanos = clocks.mono_nanos();
         // The network itself keeps at most `detections`: at that number, more may have been there.
         let count = found.detections.len();
         let truncated = count > self.limits.max_instances || count >= self.network_limit;
         let paster = &mut self.paster;
         let paste = |soft: &instances::SoftMask, frame| paster.paste(soft, frame);
-        let instances = instances::decode(found.detections, found.masks, &letterbox, &self.limits, paste)
-            .map_err(|e| e.to_string())?;
+        let instances = instances::decode(found.detections, found.masks, &fit, &self.limits, paste)?;
         Ok(Segmented {
             instances,
             truncated,
             preprocessed_mono_nanos,
             inferred_mono_nanos,
         })
+    }
+}
+
+impl Segmenter for MaskRcnnSegmenter {
+    fn segment(&mut self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, String> {
+        self.find(image, masks, clocks).map_err(|e| e.to_string())
     }
 
     fn score_threshold(&self) -> f32 {

@@ -71,7 +71,14 @@ impl Service {
             max_instances: launch.publish.max_instances,
         };
         let engine_path = launch.engine.display().to_string();
-        let mut segmenter = MaskRcnnSegmenter::load(&launch.engine, limits).map_err(|source| ServiceError::Engine {
+        let options = Options {
+            precision: None,
+            threads: None,
+            // Nothing is computed beyond what will be published.
+            score_threshold: Some(limits.score_threshold),
+            clocks: Arc::new(SystemClocks),
+        };
+        let mut segmenter = MaskRcnnSegmenter::load(&launch.engine, limits, &options).map_err(|source| ServiceError::Engine {
             path: engine_path.clone(),
             source: Box::new(source),
         })?;

@@ -5,18 +5,19 @@
 //! The output is [3, H, W] f32: red, green, blue planes of `(value / 255 - mean) / std` in the top-left `resized` part,
 //! zeros beside and below it (padding comes after normalisation, as in torchvision). Resampling is bilinear with
 //! half-pixel centres, edges repeated, no antialiasing: torchvision's `F.interpolate(align_corners=False)`, each axis by
-//! its own ratio.
+//! its own ratio; or, for networks that were trained so, antialiased (`antialias.rs`).
 //!
 //! Y'CbCr: a pixel takes the chroma sample that covers it (nearest, x / 2 and y / 2 rounded down), and the matrix is
 //! applied before values are clamped to 0..1. Interpolation lies between the two, so that it can run on the samples as
 //! they are stored; for colours inside the RGB cube that equals converting first.
 
+mod antialias;
 mod colour;
 mod fast;
 mod plain;
 
-use crate::frame::{Image, PixelFormat, YuvMatrix};
-use crate::geometry::{ImageSize, Letterbox};
+use crate::frame::{Image, ImageError, PixelFormat, YuvMatrix};
+use crate::geometry::{ImageSize, Letterbox, Resampling};
 
 /// Of red, green, blue in 0..1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +31,8 @@ pub struct Normalise {
 pub enum PreprocessError {
     #[error("a picture of {source_size} does not fit a network input of {network}: both need pixels")]
     Empty { source_size: ImageSize, network: ImageSize },
+    #[error(transparent)]
+    Image(#[from] ImageError),
     #[error("a picture of {got}: the plan is for {expected}")]
     Source { expected: ImageSize, got: ImageSize },
     #[error("network input of {network} has {got} values: expected {expected}")]
@@ -44,6 +47,7 @@ pub enum PreprocessError {
 #[derive(Debug)]
 pub struct Preprocessor {
     normalise: Normalise,
+    resampling: Resampling,
     plan: Option<(Kind, fast::Plan)>,
 }
 
@@ -56,13 +60,25 @@ struct Kind {
 }
 
 impl Preprocessor {
-    pub fn new(normalise: Normalise) -> Preprocessor {
-        Preprocessor { normalise, plan: None }
+    pub fn new(normalise: Normalise, resampling: Resampling) -> Preprocessor {
+        Preprocessor {
+            normalise,
+            resampling,
+            plan: None,
+        }
     }
 
     /// Writes every value of `out` [3, H, W], the network's input; `letterbox` says where the picture lies in it.
     pub fn run(&mut self, image: &Image, letterbox: &Letterbox, out: &mut [f32]) -> Result<(), PreprocessError> {
         check(image, letterbox, out)?;
+        if self.resampling == Resampling::Antialiased && letterbox.resized != letterbox.source {
+            let small = antialias::resize(image, letterbox.resized)?;
+            let placed = Letterbox {
+                source: letterbox.resized,
+                ..*letterbox
+            };
+            return self.run(&small, &placed, out);
+        }
         let kind = Kind {
             format: image.format,
             matrix: image.matrix,

@@ -28,7 +28,7 @@ pub(super) fn run(image: &Image, letterbox: &Letterbox, normalise: Normalise, ou
 }
 
 /// One source pixel, 0..1; Y'CbCr not clamped.
-fn rgb(image: &Image, x: usize, y: usize) -> [f32; 3] {
+pub(super) fn rgb(image: &Image, x: usize, y: usize) -> [f32; 3] {
     let at = |plane: usize, row: usize, byte: usize| f32::from(image.row(plane, row)[byte]);
     let unit = |rgb: [f32; 3]| rgb.map(|v| v / 255.0);
     let yuv = |samples: [f32; 3]| YuvToRgb::of(image.matrix).apply(samples);

@@ -56,14 +56,18 @@ fn noise(format: PixelFormat, matrix: YuvMatrix, size: ImageSize, pad: usize, se
 
 fn fast(image: &Image, network: ImageSize, normalise: Normalise) -> (Letterbox, Vec<f32>) {
     let mut out = vec![f32::NAN; 3 * network.area() as usize];
-    let letterbox = Preprocessor::new(normalise).run(image, network, &mut out).unwrap();
+    let letterbox = Letterbox::fit(image.size, network).unwrap();
+    Preprocessor::new(normalise, Resampling::Bilinear)
+        .run(image, &letterbox, &mut out)
+        .unwrap();
     (letterbox, out)
 }
 
 fn largest_difference(image: &Image, network: ImageSize) -> f32 {
     let mut plain = vec![f32::NAN; 3 * network.area() as usize];
-    Preprocessor::new(IMAGENET)
-        .run_plain(image, network, &mut plain)
+    let letterbox = Letterbox::fit(image.size, network).unwrap();
+    Preprocessor::new(IMAGENET, Resampling::Bilinear)
+        .run_plain(image, &letterbox, &mut plain)
         .unwrap();
     let (_, fast) = fast(image, network, IMAGENET);
     assert!(fast.iter().chain(&plain).all(|v| v.is_finite()));
@@ -213,7 +217,7 @@ fn red_and_blue_are_not_swapped() {
 #[test]
 fn a_plan_is_rebuilt_when_the_picture_changes() {
     let network = ImageSize::new(64, 32);
-    let mut pre = Preprocessor::new(IMAGENET);
+    let mut pre = Preprocessor::new(IMAGENET, Resampling::Bilinear);
     let mut out = vec![0.0; 3 * 64 * 32];
     for (format, size) in [
         (PixelFormat::I420, (90, 40)),
@@ -221,7 +225,8 @@ fn a_plan_is_rebuilt_when_the_picture_changes() {
         (PixelFormat::I420, (90, 40)),
     ] {
         let image = noise(format, YuvMatrix::Bt709Full, ImageSize::new(size.0, size.1), 3, 9);
-        pre.run(&image, network, &mut out).unwrap();
+        let fit = Letterbox::fit(image.size, network).unwrap();
+        pre.run(&image, &fit, &mut out).unwrap();
         assert_eq!(out, fast(&image, network, IMAGENET).1);
     }
 }
@@ -229,13 +234,38 @@ fn a_plan_is_rebuilt_when_the_picture_changes() {
 #[test]
 fn wrong_sizes_are_errors() {
     let image = Image::packed(PixelFormat::Gray8, ImageSize::new(2, 2), vec![0; 4]).unwrap();
-    let mut pre = Preprocessor::new(IMAGENET);
-    let text = pre
-        .run(&image, ImageSize::new(4, 4), &mut [0.0; 47])
-        .unwrap_err()
-        .to_string();
-    assert_eq!(text, "network input of 4x4 has 47 values: expected 48");
-    assert!(pre.run(&image, ImageSize::new(0, 4), &mut []).is_err());
+    let mut pre = Preprocessor::new(IMAGENET, Resampling::Bilinear);
+    let mut refused = |source, resized, network, values: usize| {
+        let size = |side| ImageSize::new(side, side);
+        let fit = Letterbox {
+            source: size(source),
+            resized: size(resized),
+            network: size(network),
+        };
+        pre.run(&image, &fit, &mut vec![0.0; values]).unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(2, 4, 4, 47),
+        "network input of 4x4 has 47 values: expected 48"
+    );
+    assert_eq!(refused(3, 4, 4, 48), "a picture of 2x2: the plan is for 3x3");
+    assert!(refused(2, 5, 4, 48).contains("does not fit a network input of 4x4"));
+    assert!(refused(2, 0, 4, 48).contains("does not fit"));
+}
+
+/// Pillow 13.0.0: `Image.fromarray(x).resize((5, 3), Image.BILINEAR)` of 13x7 pixels `(37 i) % 256`.
+#[test]
+fn antialiased_pixels_are_those_of_pillow() {
+    let bytes: Vec<u8> = (0..13 * 7 * 3).map(|i: u32| (37 * i % 256) as u8).collect();
+    let image = Image::packed(PixelFormat::Rgb8, ImageSize::new(13, 7), bytes).unwrap();
+    let small = antialias::resize(&image, ImageSize::new(5, 3)).unwrap();
+    #[rustfmt::skip]
+    let pillow = [
+        104, 112, 149, 135, 119, 111, 116, 133, 132, 128, 115, 132, 138, 143, 111, 144, 124, 133, 116, 142, 128, 126, 115, 124, 127, 134, 118, 118, 131, 139, 124, 139, 145, 134, 122, 133, 141, 127, 110, 111, 120, 127, 131, 111, 125u8,
+    ];
+    for (got, want) in small.bytes().iter().zip(pillow) {
+        assert!(got.abs_diff(want) <= 1, "{:?}", small.bytes());
+    }
 }
 
 proptest! {
@@ -262,11 +292,12 @@ fn preprocess_speed() {
     let mut out = vec![0.0; 3 * network.area() as usize];
     for (format, size) in FORMATS.iter().flat_map(|&f| [(f, (640, 480)), (f, (1920, 1080))]) {
         let image = noise(format, YuvMatrix::Bt601Limited, ImageSize::new(size.0, size.1), 0, 1);
-        let mut pre = Preprocessor::new(IMAGENET);
+        let mut pre = Preprocessor::new(IMAGENET, Resampling::Bilinear);
+        let fit = Letterbox::fit(image.size, network).unwrap();
         let mut best = i64::MAX;
         for _ in 0..50 {
             let start = SystemClocks.mono_nanos();
-            pre.run(&image, network, &mut out).unwrap();
+            pre.run(&image, &fit, &mut out).unwrap();
             best = best.min(SystemClocks.mono_nanos() - start);
         }
         eprintln!("{format:?} {}x{}: {:.3} ms", size.0, size.1, best as f64 / 1e6);

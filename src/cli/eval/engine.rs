@@ -12,10 +12,9 @@ use super::{Scores, Speed};
 use crate::evaluate::dataset::{DataSet, ImageEntry};
 use crate::evaluate::{Detected, Evaluation, Kind, Truth};
 use crate::frame::Image;
-use crate::instances::{self, Instance, Limits};
-use crate::model::{MaskRcnn, Masks, Options, Recipe};
-use crate::ops::paste_masks::Paster;
-use crate::preprocess::{Normalise, Preprocessor};
+use crate::instances::{Instance, Limits};
+use crate::model::{Options, Recipe};
+use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
 use crate::source::{Orientation, read_still};
 use crate::time::{Clocks, SystemClocks};
 
@@ -51,9 +50,12 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     };
     // Before the network is loaded and compiled: this is where a wrong data set shows.
     let class_of_engine = match_classes(&Recipe::read(recipe)?.classes, &data.names())?;
-    let network = MaskRcnn::load(recipe, &options)?;
+    let everything = Limits {
+        score_threshold: 0.0,
+        max_instances: usize::MAX,
+    };
+    let mut segmenter = MaskRcnnSegmenter::load(recipe, everything, &options)?;
     let category_ids: Vec<i64> = data.categories.iter().map(|c| c.id).collect();
-    let mut runner = Runner::new(network, class_of_engine);
     let kinds: &[Kind] = match data.has_masks() {
         true => &[Kind::Boxes, Kind::Masks],
         false => &[Kind::Boxes],
@@ -85,9 +87,15 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
                 Ok(picture) => {
                     let entry = &data.images[number];
                     let truths: Vec<Truth> = truth_of(number)?;
-                    let instances = runner
-                        .run(&picture)
-                        .with_context(|| format!("image {} ({})", entry.id, entry.file_name))?;
+                    let place = || format!("image {} ({})", entry.id, entry.file_name);
+                    let found = segmenter.find(&picture, MaskBranch::Run, &*clocks).with_context(place)?;
+                    let mut instances = found.instances;
+                    for instance in &mut instances {
+                        let id = instance.class_id as usize;
+                        instance.class_id = *class_of_engine
+                            .get(id)
+                            .with_context(|| format!("the engine found the class id {id}"))?;
+                    }
                     if results_out.is_some() {
                         found.add(entry, &category_ids, &instances);
                     }
@@ -173,48 +181,6 @@ fn match_classes(engine: &[String], data: &[String]) -> anyhow::Result<Vec<u32>>
     }
 }
 
-/// The engine and what stands around it, for one picture at a time.
-struct Runner {
-    network: MaskRcnn,
-    preprocess: Preprocessor,
-    paster: Paster,
-    class_of_engine: Vec<u32>,
-}
-
-impl Runner {
-    fn new(network: MaskRcnn, class_of_engine: Vec<u32>) -> Runner {
-        let (mean, std) = network.rgb_mean_std();
-        Runner {
-            network,
-            preprocess: Preprocessor::new(Normalise { mean, std }),
-            paster: Paster::default(),
-            class_of_engine,
-        }
-    }
-
-    /// Everything above the recipe's score threshold, in classes of the data set.
-    fn run(&mut self, picture: &Image) -> anyhow::Result<Vec<Instance>> {
-        let size = self.network.input_size();
-        let letterbox = self.preprocess.run(picture, size, self.network.input_mut()?)?;
-        let found = self.network.infer(letterbox.resized, Masks::Yes)?;
-        let limits = Limits {
-            score_threshold: 0.0,
-            max_instances: usize::MAX,
-        };
-        let paster = &mut self.paster;
-        let mut instances = instances::decode(found.detections, found.masks, &letterbox, &limits, |soft, frame| {
-            paster.paste(soft, frame)
-        })?;
-        for instance in &mut instances {
-            instance.class_id = *self
-                .class_of_engine
-                .get(instance.class_id as usize)
-                .with_context(|| format!("the engine found the class id {}", instance.class_id))?;
-        }
-        Ok(instances)
-    }
-}
-
 /// Reads a picture and holds it against what the data set says of it.
 fn load(folder: &Path, entry: &ImageEntry) -> Result<Image, Failed> {
     let file = folder.join(&entry.file_name);
@@ -246,7 +212,7 @@ impl FoundResults {
     fn add(&mut self, entry: &ImageEntry, category_ids: &[i64], instances: &[Instance]) {
         for instance in instances {
             let Some(category_id) = category_ids.get(instance.class_id as usize) else {
-                continue; // refused in Runner::run
+                continue; // refused when it was found
             };
             let d = Detected::from_instance(instance);
             let common = json!({"image_id": entry.id, "category_id": category_id, "score": d.score});
