@@ -14,18 +14,20 @@ pub(super) struct Batches {
 }
 
 impl Batches {
-    /// `build` gives the head for a batch; `sizes` descend.
+    /// `build` gives the head for a batch, or says that there is none; `sizes` descend.
     pub(super) fn compile(
         openvino: &mut OpenVino,
         sizes: &[usize],
-        build: impl Fn(Dim) -> Result<Graph, ModelError>,
-    ) -> Result<Batches, ModelError> {
+        build: impl Fn(Dim) -> Result<Option<Graph>, ModelError>,
+    ) -> Result<Option<Batches>, ModelError> {
         let mut programs = Vec::with_capacity(sizes.len());
         for &size in sizes {
-            let graph = build(Dim::Fixed(size))?;
+            let Some(graph) = build(Dim::Fixed(size))? else {
+                return Ok(None);
+            };
             programs.push((size, openvino.compile(&graph, &graph.to_onnx())?));
         }
-        Ok(Batches { programs })
+        Ok(Some(Batches { programs }))
     }
 
     /// The next program and the RoIs it takes, when `done` of `total` are done.

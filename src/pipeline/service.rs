@@ -11,7 +11,7 @@ use super::metrics::Snapshot;
 use super::segmenter::MaskRcnnSegmenter;
 use crate::config::{Camera, Launch, Outlet as OutletConfig, SourceUri};
 use crate::instances::{ClassMap, Limits};
-use crate::model::ModelError;
+use crate::model::{ModelError, Options};
 use crate::names::CameraId;
 use crate::outlets::Outlet;
 use crate::outlets::publish::{
@@ -72,11 +72,9 @@ impl Service {
         };
         let engine_path = launch.engine.display().to_string();
         let options = Options {
-            precision: None,
-            threads: None,
             // Nothing is computed beyond what will be published.
             score_threshold: Some(limits.score_threshold),
-            clocks: Arc::new(SystemClocks),
+            ..Options::default()
         };
         let mut segmenter = MaskRcnnSegmenter::load(&launch.engine, limits, &options).map_err(|source| ServiceError::Engine {
             path: engine_path.clone(),

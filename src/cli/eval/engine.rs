@@ -42,12 +42,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
         bail!("{}: not a folder", images.display());
     }
     let clocks: Arc<dyn Clocks> = Arc::new(SystemClocks);
-    let options = Options {
-        precision: None,
-        threads: None,
-        score_threshold: None,
-        clocks: clocks.clone(),
-    };
+    let options = Options::default();
     // Before the network is loaded and compiled: this is where a wrong data set shows.
     let class_of_engine = match_classes(&Recipe::read(recipe)?.classes, &data.names())?;
     let everything = Limits {
@@ -88,8 +83,8 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
                     let entry = &data.images[number];
                     let truths: Vec<Truth> = truth_of(number)?;
                     let place = || format!("image {} ({})", entry.id, entry.file_name);
-                    let found = segmenter.find(&picture, MaskBranch::Run, &*clocks).with_context(place)?;
-                    let mut instances = found.instances;
+                    let answer = segmenter.find(&picture, MaskBranch::Run, &*clocks).with_context(place)?;
+                    let mut instances = answer.instances;
                     for instance in &mut instances {
                         let id = instance.class_id as usize;
                         instance.class_id = *class_of_engine

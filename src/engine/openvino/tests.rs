@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::super::graph::{Array, Window};
+use super::super::graph::{Array, Dim, Window};
 use super::*;
 
 fn fixed(shape: &[usize]) -> Vec<Dim> {
@@ -131,16 +131,46 @@ fn a_program_runs_again_in_the_same_memory() {
     for turn in 0..3 {
         program.input_mut(0).unwrap().fill(turn as f32);
         program.run().unwrap();
-        assert_eq!(program.output(0).unwrap(), [turn as f32; 18]);
+        assert_eq!(program.output::<f32>(0).unwrap(), [turn as f32; 18]);
     }
-    let wrong = program.output(1).unwrap_err().to_string();
+    let wrong = program.output::<half::bf16>(0).unwrap_err().to_string();
+    assert_eq!(wrong, "output \"out\" of network \"again\" is stored as f32, not bf16");
+    let wrong = program.output::<f32>(1).unwrap_err().to_string();
     assert_eq!(wrong, "network \"again\" has no output 1: it has 1");
 }
 
 #[test]
-fn named_dimensions_and_broken_bytes_are_errors() {
+fn rows_are_counted_at_run_time() {
+    let mut g = Graph::new("rows");
+    let x = g
+        .input_of("x", &[Dim::Named("r"), Dim::Fixed(2)], Element::Bf16)
+        .unwrap();
+    let y = g
+        .linear("y", x, array(&[1, 2], &[1.0, 10.0]), array(&[1], &[0.5]))
+        .unwrap();
+    g.output("out", y).unwrap();
+    g.output_as("half", y, Element::Bf16).unwrap();
+    let mut program = open(Precision::F32, Some(1)).compile(&g, &g.to_onnx()).unwrap();
+    for rows in [3, 1, 7, 7, 2] {
+        program.set_rows(rows).unwrap();
+        let input = program.input_mut::<half::bf16>(0).unwrap();
+        assert_eq!(input.len(), 2 * rows);
+        for (i, value) in input.iter_mut().enumerate() {
+            *value = half::bf16::from_f32(i as f32);
+        }
+        program.run().unwrap();
+        let expected: Vec<f32> = (0..rows).map(|r| (2 * r + 10 * (2 * r + 1)) as f32 + 0.5).collect();
+        assert_eq!(program.output::<f32>(0).unwrap(), expected);
+        let half: Vec<f32> = program.output::<half::bf16>(1).unwrap().iter().map(|v| v.to_f32()).collect();
+        let rounded: Vec<f32> = expected.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect();
+        assert_eq!(half, rounded);
+    }
+}
+
+#[test]
+fn broken_bytes_and_other_named_dimensions_are_errors() {
     let mut g = Graph::new("named");
-    let x = g.input("x", &[Dim::Named("n"), Dim::Fixed(4)]).unwrap();
+    let x = g.input("x", &[Dim::Fixed(4), Dim::Named("n")]).unwrap();
     let y = g.relu("y", x).unwrap();
     g.output("out", y).unwrap();
     let mut openvino = open(Precision::F32, None);

@@ -17,14 +17,14 @@ use super::weights::{Weights, WeightsError};
 use crate::engine::graph::{Element, GraphError};
 use crate::engine::openvino::{OpenVino, PortElement, Program, Settings};
 use crate::engine::{EngineError, Precision};
-use crate::geometry::{ImageSize, Letterbox, Resampling};
+use crate::geometry::{ImageSize, Letterbox, Resampling, Sizing};
 use crate::instances::{ClassMap, Detection, MaskGrids};
 use crate::ops::{self, NetworkBox};
 use crate::ops::detections::{Detections, DetectionsError};
 use crate::ops::mask_select::{self, MaskSelectError};
 use crate::ops::proposals::{Proposals, ProposalsError};
 use crate::ops::roi_align::RoiAlignError;
-use crate::time::Clocks;
+use crate::time::{Clocks, SystemClocks};
 
 /// Batches of the mask head, descending: above 16 a RoI costs no less.
 const MASK_BATCHES: [usize; 5] = [16, 8, 4, 2, 1];
@@ -40,6 +40,17 @@ pub struct Options {
     pub score_threshold: Option<f32>,
     /// Only read to say how long a stage took.
     pub clocks: Arc<dyn Clocks>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            precision: None,
+            threads: None,
+            score_threshold: None,
+            clocks: Arc::new(SystemClocks),
+        }
+    }
 }
 
 /// Whether the mask head runs.
@@ -206,13 +217,8 @@ impl MaskRcnn {
         let onnx: Vec<_> = graphs.iter().map(|graph| graph.to_onnx()).collect();
         let identity = EngineIdentity::new(&recipe, weights_sha256, &onnx, openvino.identity())?;
         let between = layers.between(&recipe.test);
-        let mask_head = match mask_head {
-            None => None,
-            Some(_) => Some(Batches::compile(&mut openvino, &MASK_BATCHES, |rows| {
-                layers.mask_head(rows, features)
-            })?),
-        };
-        Ok(MaskRcnn {
+        let mask_head = Batches::compile(&mut openvino, &MASK_BATCHES, |rows| layers.mask_head(rows, features))?;
+        let mut net = MaskRcnn {
             trunks: Trunks::default(),
             proposals: Proposals::new(between.proposals.clone()),
             box_head: openvino.compile(&box_head, onnx.get(1).map_or(&[], Vec::as_slice))?,
@@ -226,7 +232,11 @@ impl MaskRcnn {
             identity,
             text,
             recipe,
-        })
+        };
+        if let Sizing::Fixed(size) = net.recipe.input.sizing {
+            net.input_mut(size, 1)?; // compiled now, not at the first picture
+        }
+        Ok(net)
     }
 
     pub fn recipe(&self) -> &Recipe {

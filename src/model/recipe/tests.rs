@@ -1,4 +1,5 @@
 use super::*;
+use crate::geometry::{ImageSize, SideRounding};
 
 pub(crate) const EXAMPLE: &str = r#"name = "toy"
 classes = ["box", "ball"]
@@ -47,12 +48,16 @@ fn refused(from: &str, to: &str) -> String {
 #[test]
 fn an_example_is_read_as_meant() {
     let recipe = parse(EXAMPLE).unwrap();
-    assert_eq!(recipe.network.backbone, Depth::ResNet18);
-    assert_eq!(recipe.network.stage_planes, [64, 128, 256, 512]);
-    assert_eq!(recipe.network.batch_norm_eps, 1e-5);
-    assert_eq!(recipe.input.size, ImageSize::new(384, 288));
+    let Network::Pyramid(network) = &recipe.network else {
+        panic!("{:?}", recipe.network)
+    };
+    assert_eq!(network.backbone, Depth::ResNet18);
+    assert_eq!(network.stage_planes, [64, 128, 256, 512]);
+    assert_eq!(network.batch_norm_eps, 1e-5);
+    assert_eq!((network.conventions, network.layout), (Conventions::Torchvision, Layout::V1));
+    assert_eq!(recipe.input.sizing, Sizing::Fixed(ImageSize::new(384, 288)));
     assert_eq!(recipe.weights.file, Path::new("engines/toy.safetensors"));
-    assert_eq!(recipe.weights.sha256[30..], [0, 255]);
+    assert_eq!(recipe.weights.sha256.unwrap()[30..], [0, 255]);
     assert_eq!(recipe.precision, Precision::Bf16);
     assert_eq!(recipe.rgb_mean_std(), ([0.3, 0.2, 0.1], [3.0, 2.0, 1.0]));
 }
@@ -73,6 +78,8 @@ fn unknown_and_missing_keys_are_refused_with_their_line() {
         text.starts_with("engines/toy.toml:15:12: unknown variant `brg`"),
         "{text}"
     );
+    let text = refused("\"mask_rcnn\"", "\"yolo\"");
+    assert!(text.starts_with("engines/toy.toml:4:8: unknown variant `yolo`"), "{text}");
     let text = refused("[input]", "[input");
     assert!(text.starts_with("engines/toy.toml:13:"), "{text}");
 }
@@ -92,15 +99,55 @@ fn values_out_of_range_name_key_expected_and_got() {
     assert!(
         refused("nms_threshold = 0.5", "nms_threshold = nan").contains("test.nms_threshold is NaN: expected 0 to 1")
     );
-    assert!(refused("\"bf16\"", "\"int8\"").contains("executor.precision is int8"));
+    assert!(refused("\"bf16\"", "\"int4\"").contains("executor.precision is int4"));
     assert!(refused("00ff\"", "00fg\"").contains("weights.sha256"));
     assert!(refused("std = [1, 2, 3]", "std = [1, 0, 3]").contains("input.std is 0"));
     assert!(refused("[\"box\", \"ball\"]", "[]").contains("classes is 0: expected 1 to 65535 names"));
-    assert!(refused("\"mask_rcnn\"", "\"yolo\"").contains("network.kind is \"yolo\": expected \"mask_rcnn\""));
+    assert!(refused("\"ball\"", "\"box\"").contains("classes is \"box\" twice: expected each name once"));
+    assert!(refused("fpn_width = 64\n", "").contains("network.fpn_width is missing"));
+    assert!(refused("size = \"384x288\"", "shortest_edge_px = 800").contains("expected either size, or shortest_edge_px"));
 }
 
 #[test]
 fn an_absent_recipe_is_named() {
     let text = Recipe::read(Path::new("no/such.toml")).unwrap_err().to_string();
     assert!(text.starts_with("recipe no/such.toml: "), "{text}");
+}
+
+#[test]
+fn other_libraries_have_other_conventions() {
+    let text = EXAMPLE
+        .replace("backbone =", "conventions = \"detectron2\"\nbackbone =")
+        .replace("size = \"384x288\"", "shortest_edge_px = 800\nlongest_edge_px = 1333")
+        .replace("sha256 = \"00000000000000000000000000000000000000000000000000000000000000ff\"\n", "")
+        .replace(
+            "[test]",
+            "[source]\nurl = \"https://example.org/a.pkl\"\nfrom = \"detectron2\"\nsha256_prefix = \"0123ABCD\"\n[test]",
+        );
+    let recipe = parse(&text).unwrap();
+    assert_eq!(recipe.input.resampling, Resampling::Antialiased);
+    let Sizing::ShortestEdge {
+        rounding, multiple_of, ..
+    } = recipe.input.sizing
+    else {
+        panic!("{:?}", recipe.input.sizing)
+    };
+    assert_eq!((rounding, multiple_of), (SideRounding::Nearest, 32));
+    assert_eq!(recipe.weights.sha256, None);
+    assert_eq!(recipe.source.unwrap().sha256_prefix, "0123abcd");
+    let refused = parse(&text.replace("0123ABCD", "0123")).unwrap_err().to_string();
+    assert!(refused.contains("source.sha256_prefix is \"0123\": expected 8 to 64 hex digits"), "{refused}");
+}
+
+#[test]
+fn the_small_coco_network_has_nothing_to_choose() {
+    let start = EXAMPLE.find("backbone").unwrap();
+    let end = EXAMPLE.find("[input]").unwrap();
+    let text = format!("{}{}", &EXAMPLE[..start], &EXAMPLE[end..]).replace("mask_rcnn", "mask_rcnn2go");
+    assert_eq!(parse(&text).unwrap().network, Network::MaskRcnn2Go);
+    let refused = parse(&text.replace("[input]", "fpn_width = 64\n[input]")).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "engines/toy.toml: network.fpn_width is given: expected nothing beside kind = \"mask_rcnn2go\""
+    );
 }

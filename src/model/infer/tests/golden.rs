@@ -12,7 +12,7 @@ use crate::model::weights::{Weights, hex};
 
 const SALT: &str = "7";
 const PLANES: [usize; 4] = [24, 32, 40, 48];
-const WIDTH: usize = 32;
+pub(super) const WIDTH: usize = 32;
 const REPRESENTATION: usize = 64;
 const CLASSES: usize = 3;
 
