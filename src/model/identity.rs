@@ -48,7 +48,10 @@ impl EngineIdentity {
             ("executor", Field::Text(executor.name.clone())),
             ("executor_version", Field::Text(executor.version.clone())),
             ("input_mean", Field::Text(format!("{:?}", recipe.input.mean))),
-            ("input_resampling", Field::Text(format!("{:?}", recipe.input.resampling))),
+            (
+                "input_resampling",
+                Field::Text(format!("{:?}", recipe.input.resampling)),
+            ),
             ("input_sizing", Field::Text(format!("{:?}", recipe.input.sizing))),
             ("input_std", Field::Text(format!("{:?}", recipe.input.std))),
             ("maskcast_version", Field::Text(env!("CARGO_PKG_VERSION").to_owned())),

@@ -62,7 +62,11 @@ impl PyramidLayers {
             g.output_as(&name, last, features)?;
         }
         for (i, level) in levels.iter().enumerate() {
-            let last = g.transpose(&format!("objectness.{i}.channels_last"), level.objectness, &CHANNELS_LAST)?;
+            let last = g.transpose(
+                &format!("objectness.{i}.channels_last"),
+                level.objectness,
+                &CHANNELS_LAST,
+            )?;
             g.output(&format!("objectness.{i}"), last)?;
         }
         for (i, level) in levels.iter().enumerate() {
@@ -128,7 +132,11 @@ impl PyramidLayers {
             roi_scales: STRIDES.iter().take(ROI_LEVELS).map(|&s| 1.0 / s as f32).collect(),
             proposals: RpnSettings {
                 base_anchors: network.anchor_sizes_px.map(anchors).to_vec(),
-                strides: if torchvision { Strides::Whole } else { Strides::Fixed(STRIDES.to_vec()) },
+                strides: if torchvision {
+                    Strides::Whole
+                } else {
+                    Strides::Fixed(STRIDES.to_vec())
+                },
                 coder: BoxCoder::RPN,
                 pre_nms_top_n: test.pre_nms_top_n,
                 post_nms_top_n: test.post_nms_top_n,

@@ -49,7 +49,10 @@ impl HeadWeights {
                     box_convs.push(take_normed(weights, network, &format!("roi_heads.box_head.{i}"))?);
                 }
                 // 4 is the flattening.
-                linears.push(("5", weights.take_layer("roi_heads.box_head.5", &[representation, flat], 0)?));
+                linears.push((
+                    "5",
+                    weights.take_layer("roi_heads.box_head.5", &[representation, flat], 0)?,
+                ));
             }
         }
         if let Some((_, (first, _))) = linears.first_mut() {
@@ -99,7 +102,13 @@ impl HeadWeights {
         let x = g.relu("roi_heads.mask_predictor.conv5_mask.relu", x)?;
         let (w, b) = mask.logits.clone();
         let one = Window::new(1, 1, 0);
-        Ok(Some(g.conv("roi_heads.mask_predictor.mask_fcn_logits", x, w, b, one)?))
+        Ok(Some(g.conv(
+            "roi_heads.mask_predictor.mask_fcn_logits",
+            x,
+            w,
+            b,
+            one,
+        )?))
     }
 }
 
@@ -118,8 +127,9 @@ impl MaskWeights {
                 Layout::V2 => take_normed(weights, network, &name)?,
             });
         }
-        let mut layer =
-            |name: &str, shape: &[usize], out| weights.take_layer(&format!("roi_heads.mask_predictor.{name}"), shape, out);
+        let mut layer = |name: &str, shape: &[usize], out| {
+            weights.take_layer(&format!("roi_heads.mask_predictor.{name}"), shape, out)
+        };
         Ok(MaskWeights {
             convs,
             // A transposed convolution stores its inputs first.

@@ -76,10 +76,11 @@ impl Service {
             score_threshold: Some(limits.score_threshold),
             ..Options::default()
         };
-        let mut segmenter = MaskRcnnSegmenter::load(&launch.engine, limits, &options).map_err(|source| ServiceError::Engine {
-            path: engine_path.clone(),
-            source: Box::new(source),
-        })?;
+        let mut segmenter =
+            MaskRcnnSegmenter::load(&launch.engine, limits, &options).map_err(|source| ServiceError::Engine {
+                path: engine_path.clone(),
+                source: Box::new(source),
+            })?;
         segmenter.warm_up(&*clocks).map_err(|message| ServiceError::WarmUp {
             path: engine_path,
             message,

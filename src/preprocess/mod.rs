@@ -115,7 +115,10 @@ fn check(image: &Image, letterbox: &Letterbox, out: &[f32]) -> Result<(), Prepro
     }
     let inside = resized.width <= network.width && resized.height <= network.height;
     if source.area() == 0 || resized.area() == 0 || !inside {
-        return Err(PreprocessError::Empty { source_size: source, network });
+        return Err(PreprocessError::Empty {
+            source_size: source,
+            network,
+        });
     }
     let expected = 3 * network.width as usize * network.height as usize;
     if out.len() != expected {

@@ -244,10 +244,7 @@ fn wrong_sizes_are_errors() {
         };
         pre.run(&image, &fit, &mut vec![0.0; values]).unwrap_err().to_string()
     };
-    assert_eq!(
-        refused(2, 4, 4, 47),
-        "network input of 4x4 has 47 values: expected 48"
-    );
+    assert_eq!(refused(2, 4, 4, 47), "network input of 4x4 has 47 values: expected 48");
     assert_eq!(refused(3, 4, 4, 48), "a picture of 2x2: the plan is for 3x3");
     assert!(refused(2, 5, 4, 48).contains("does not fit a network input of 4x4"));
     assert!(refused(2, 0, 4, 48).contains("does not fit"));

@@ -149,10 +149,14 @@ fn a_robot_receives_what_the_engine_saw_on_every_picture() {
         score_threshold: 0.5,
         max_instances: 100,
     };
-    let mut engine = MaskRcnnSegmenter::load(&launch.engine, limits, &maskcast::model::Options {
-        score_threshold: Some(0.5),
-        ..Default::default()
-    })
+    let mut engine = MaskRcnnSegmenter::load(
+        &launch.engine,
+        limits,
+        &maskcast::model::Options {
+            score_threshold: Some(0.5),
+            ..Default::default()
+        },
+    )
     .unwrap_or_else(|e| panic!("{e}"));
     let mut objects = 0;
     for (index, received) in seen {

@@ -83,7 +83,9 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
                     let entry = &data.images[number];
                     let truths: Vec<Truth> = truth_of(number)?;
                     let place = || format!("image {} ({})", entry.id, entry.file_name);
-                    let answer = segmenter.find(&picture, MaskBranch::Run, &*clocks).with_context(place)?;
+                    let answer = segmenter
+                        .find(&picture, MaskBranch::Run, &*clocks)
+                        .with_context(place)?;
                     let mut instances = answer.instances;
                     for instance in &mut instances {
                         let id = instance.class_id as usize;

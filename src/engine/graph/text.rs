@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Element, Graph, Value};
 use super::layers::show;
+use super::{Element, Graph, Value};
 
 /// Never fails: writing to a `String` cannot.
 pub(super) fn write(graph: &Graph) -> String {

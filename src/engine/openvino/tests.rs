@@ -161,7 +161,12 @@ fn rows_are_counted_at_run_time() {
         program.run().unwrap();
         let expected: Vec<f32> = (0..rows).map(|r| (2 * r + 10 * (2 * r + 1)) as f32 + 0.5).collect();
         assert_eq!(program.output::<f32>(0).unwrap(), expected);
-        let half: Vec<f32> = program.output::<half::bf16>(1).unwrap().iter().map(|v| v.to_f32()).collect();
+        let half: Vec<f32> = program
+            .output::<half::bf16>(1)
+            .unwrap()
+            .iter()
+            .map(|v| v.to_f32())
+            .collect();
         let rounded: Vec<f32> = expected.iter().map(|&v| half::bf16::from_f32(v).to_f32()).collect();
         assert_eq!(half, rounded);
     }

@@ -19,11 +19,11 @@ use crate::engine::openvino::{OpenVino, PortElement, Program, Settings};
 use crate::engine::{EngineError, Precision};
 use crate::geometry::{ImageSize, Letterbox, Resampling, Sizing};
 use crate::instances::{ClassMap, Detection, MaskGrids};
-use crate::ops::{self, NetworkBox};
 use crate::ops::detections::{Detections, DetectionsError};
 use crate::ops::mask_select::{self, MaskSelectError};
 use crate::ops::proposals::{Proposals, ProposalsError};
 use crate::ops::roi_align::RoiAlignError;
+use crate::ops::{self, NetworkBox};
 use crate::time::{Clocks, SystemClocks};
 
 /// Batches of the mask head, descending: above 16 a RoI costs no less.
@@ -365,7 +365,10 @@ impl MaskRcnn {
         if s.proposals.is_empty() {
             return Ok(()); // no executor likes a batch of nothing
         }
-        let levels = self.trunks.current()?.roi_levels::<T>(index, &self.between.roi_scales)?;
+        let levels = self
+            .trunks
+            .current()?
+            .roi_levels::<T>(index, &self.between.roi_scales)?;
         self.box_head.set_rows(s.proposals.len())?;
         let rois = self.box_head.input_mut::<T>(0)?;
         self.between.box_pool.run(&levels, &s.proposals, rois)?;

@@ -54,7 +54,10 @@ fn an_example_is_read_as_meant() {
     assert_eq!(network.backbone, Depth::ResNet18);
     assert_eq!(network.stage_planes, [64, 128, 256, 512]);
     assert_eq!(network.batch_norm_eps, 1e-5);
-    assert_eq!((network.conventions, network.layout), (Conventions::Torchvision, Layout::V1));
+    assert_eq!(
+        (network.conventions, network.layout),
+        (Conventions::Torchvision, Layout::V1)
+    );
     assert_eq!(recipe.input.sizing, Sizing::Fixed(ImageSize::new(384, 288)));
     assert_eq!(recipe.weights.file, Path::new("engines/toy.safetensors"));
     assert_eq!(recipe.weights.sha256.unwrap()[30..], [0, 255]);
@@ -79,7 +82,10 @@ fn unknown_and_missing_keys_are_refused_with_their_line() {
         "{text}"
     );
     let text = refused("\"mask_rcnn\"", "\"yolo\"");
-    assert!(text.starts_with("engines/toy.toml:4:8: unknown variant `yolo`"), "{text}");
+    assert!(
+        text.starts_with("engines/toy.toml:4:8: unknown variant `yolo`"),
+        "{text}"
+    );
     let text = refused("[input]", "[input");
     assert!(text.starts_with("engines/toy.toml:13:"), "{text}");
 }
@@ -105,7 +111,9 @@ fn values_out_of_range_name_key_expected_and_got() {
     assert!(refused("[\"box\", \"ball\"]", "[]").contains("classes is 0: expected 1 to 65535 names"));
     assert!(refused("\"ball\"", "\"box\"").contains("classes is \"box\" twice: expected each name once"));
     assert!(refused("fpn_width = 64\n", "").contains("network.fpn_width is missing"));
-    assert!(refused("size = \"384x288\"", "shortest_edge_px = 800").contains("expected either size, or shortest_edge_px"));
+    assert!(
+        refused("size = \"384x288\"", "shortest_edge_px = 800").contains("expected either size, or shortest_edge_px")
+    );
 }
 
 #[test]
@@ -136,7 +144,10 @@ fn other_libraries_have_other_conventions() {
     assert_eq!(recipe.weights.sha256, None);
     assert_eq!(recipe.source.unwrap().sha256_prefix, "0123abcd");
     let refused = parse(&text.replace("0123ABCD", "0123")).unwrap_err().to_string();
-    assert!(refused.contains("source.sha256_prefix is \"0123\": expected 8 to 64 hex digits"), "{refused}");
+    assert!(
+        refused.contains("source.sha256_prefix is \"0123\": expected 8 to 64 hex digits"),
+        "{refused}"
+    );
 }
 
 #[test]

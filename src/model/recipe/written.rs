@@ -281,7 +281,11 @@ impl WrittenInput {
                     shortest_px: side("input.shortest_edge_px", shortest)?,
                     longest_px: side("input.longest_edge_px", longest)?,
                     multiple_of,
-                    rounding: if detectron { SideRounding::Nearest } else { SideRounding::Down },
+                    rounding: if detectron {
+                        SideRounding::Nearest
+                    } else {
+                        SideRounding::Down
+                    },
                 }
             }
             _ => {

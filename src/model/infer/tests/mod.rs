@@ -171,9 +171,7 @@ fn weights_of_another_network_are_refused_before_anything_runs() {
     };
     let text = refused(|r| pyramid(r).fpn_width = 64);
     assert!(
-        text.ends_with(
-            "tensor \"roi_heads.box_head.fc6.weight\": expected shape [64, 3136], got [64, 1568]"
-        ),
+        text.ends_with("tensor \"roi_heads.box_head.fc6.weight\": expected shape [64, 3136], got [64, 1568]"),
         "{text}"
     );
     let text = refused(|r| pyramid(r).backbone = super::super::recipe::Depth::ResNet34);
