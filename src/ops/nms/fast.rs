@@ -235,7 +235,7 @@ mod tests {
         fn any_bits_are_suppressed_alike(
             seeds in proptest::collection::vec(any::<[u32; 5]>(), 0..40), threshold in 0.0f64..1.0, width in widths(),
         ) {
-            let value = |v: u32| if v % 3 == 0 { f32::from_bits(v) } else { (v % 64) as f32 };
+            let value = |v: u32| if v.is_multiple_of(3) { f32::from_bits(v) } else { (v % 64) as f32 };
             let boxes: Vec<NetworkBox> =
                 seeds.iter().map(|s| NetworkBox::new(value(s[0]), value(s[1]), value(s[2]), value(s[3]))).collect();
             let scores: Vec<f32> = seeds.iter().map(|s| value(s[4])).collect();
