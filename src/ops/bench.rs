@@ -1,132 +1,263 @@
-//! How long the ops take at the sizes of the bundled network, 384x288, 64 channels, and a camera of 640x480:
+//! The ops at the sizes of ResNet-50-FPN, to be timed by whoever has a clock: `tests/bench/ops_rivals.py` times torchvision
+//! on the same boxes. Data are seeded noise, prepared before the first run. Tests print times:
 //!
 //! ```text
 //! cargo test --release --lib ops::bench -- --ignored --nocapture --test-threads 1
 //! ```
 
 use std::hint::black_box;
-use std::time::Instant;
 
-use super::NetworkBox;
-use super::goldens::noise;
+use half::bf16;
+
+use super::detections::{Detections, HeadSettings};
+use super::nms::Nms;
 use super::paste_masks::Paster;
 use super::proposals::{LevelOutput, Proposals, RpnSettings};
-use super::roi_align::{PyramidLevel, RoiAlign};
+use super::roi_align::{Alignment, PyramidLevel, RoiAlign, Sampling};
+use super::{BoxWidth, Element, NetworkBox};
 use crate::geometry::{ImageSize, LatticeBox};
-use crate::instances::{SoftMask, paste};
+use crate::instances::SoftMask;
 
-const NETWORK: ImageSize = ImageSize::new(384, 288);
-const FRAME: ImageSize = ImageSize::new(640, 480);
+/// What [`prepare`] knows.
+pub const NAMES: [&str; 14] = [
+    "roi_align_7_f32",
+    "roi_align_7_bf16",
+    "roi_align_14_f32",
+    "roi_align_14_bf16",
+    "roi_align_7_adaptive_f32",
+    "nms_1000",
+    "nms_1000_crowded",
+    "batched_nms_1000",
+    "paste_480x640",
+    "paste_800x1066",
+    "proposals_800x1088",
+    "detections_1000x91",
+    "detections_1000x91_any_score",
+    "roi_align_small_f32",
+];
 
-/// Median of many runs.
-fn report(what: &str, mut run: impl FnMut()) {
-    let mut millis = || {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_secs_f64() * 1e3
-    };
-    let mut all: Vec<f64> = (0..201).map(|_| millis()).collect();
-    all.sort_by(f64::total_cmp);
-    eprintln!("{what}: {:.3} ms (best {:.3})", all[100], all[0]);
+const VGA: ImageSize = ImageSize::new(640, 480);
+const LARGE: ImageSize = ImageSize::new(1066, 800);
+
+/// The op called `name` with its data: each call runs it once, in the current rayon pool. `None` when there is none.
+pub fn prepare(name: &str) -> Option<Box<dyn FnMut() + Send>> {
+    Some(match name {
+        "roi_align_7_f32" => roi_align::<f32>(VGA, 256, 1000, 7, Sampling::Fixed(2)),
+        "roi_align_7_bf16" => roi_align::<bf16>(VGA, 256, 1000, 7, Sampling::Fixed(2)),
+        "roi_align_14_f32" => roi_align::<f32>(VGA, 256, 100, 14, Sampling::Fixed(2)),
+        "roi_align_14_bf16" => roi_align::<bf16>(VGA, 256, 100, 14, Sampling::Fixed(2)),
+        "roi_align_7_adaptive_f32" => roi_align::<f32>(VGA, 256, 1000, 7, Sampling::Adaptive),
+        "roi_align_small_f32" => roi_align::<f32>(ImageSize::new(384, 288), 64, 100, 7, Sampling::Fixed(2)),
+        "nms_1000" => nms(1, 0.5, &[]),
+        // Ten boxes around each object: most are dropped.
+        "nms_1000_crowded" => nms(10, 0.5, &[]),
+        "batched_nms_1000" => nms(1, 0.5, &(0..1000).map(|i| i % 90).collect::<Vec<u32>>()),
+        "paste_480x640" => paste(VGA),
+        "paste_800x1066" => paste(LARGE),
+        "proposals_800x1088" => proposals(),
+        "detections_1000x91" => detections(0.05),
+        "detections_1000x91_any_score" => detections(0.0),
+        _ => return None,
+    })
 }
 
-fn grid(stride: u32) -> ImageSize {
-    ImageSize::new(NETWORK.width.div_ceil(stride), NETWORK.height.div_ceil(stride))
+/// Values in -1..1 from a counter: the same on any machine and in `noise` of the Python beside.
+pub(crate) fn noise(count: usize, seed: u32) -> Vec<f32> {
+    let value = |i: u32| {
+        let mut x = i
+            .wrapping_mul(747_796_405)
+            .wrapping_add(seed.wrapping_mul(2_891_336_453))
+            .wrapping_add(1);
+        x = ((x >> ((x >> 28) + 4)) ^ x).wrapping_mul(277_803_737);
+        x = (x >> 22) ^ x;
+        (x >> 8) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..count as u32).map(value).collect()
 }
 
-#[test]
-#[ignore = "prints times"]
-fn paste_of_twenty_masks() {
-    let blob = |seed: u32| {
-        let value = |(i, n): (usize, f32)| {
-            let (x, y) = ((i % 28) as f32 / 13.5 - 1.0, (i / 28) as f32 / 13.5 - 1.0);
-            ((1.4 - 1.6 * (x * x + y * y) + 0.3 * n) * 255.0).round() as u8
-        };
-        noise(784, seed).into_iter().enumerate().map(value).collect()
+/// Anywhere in the picture, sides from 16 px to its height, small ones as frequent as large ones.
+fn boxes(count: usize, picture: ImageSize, seed: u32) -> Vec<NetworkBox> {
+    let (w, h) = (picture.width as f32, picture.height as f32);
+    let one = |r: &[f32]| {
+        let side = |r: f32| 16.0 * (h / 16.0).powf(0.5 + 0.5 * r);
+        let (x, y) = (w * (0.5 + 0.5 * r[0]), h * (0.5 + 0.5 * r[1]));
+        let (dx, dy) = (side(r[2]) / 2.0, side(r[3]) / 2.0);
+        let clamp = |v: f32, last: f32| v.clamp(0.0, last);
+        NetworkBox::new(clamp(x - dx, w), clamp(y - dy, h), clamp(x + dx, w), clamp(y + dy, h))
     };
-    let mask = |i: i32| {
-        let (x0, y0) = (300 + 6000 * i, 500 + 4500 * i);
-        let roi = LatticeBox {
-            x0,
-            y0,
-            x1: x0 + 25_600,
-            y1: y0 + 25_600,
-        };
-        SoftMask {
-            roi,
-            side: 28,
-            values: blob(i as u32),
-        }
+    noise(4 * count, seed).chunks_exact(4).map(one).collect()
+}
+
+fn grid(picture: ImageSize, stride: u32) -> ImageSize {
+    ImageSize::new(picture.width.div_ceil(stride), picture.height.div_ceil(stride))
+}
+
+fn roi_align<T: Element>(
+    picture: ImageSize,
+    channels: usize,
+    count: usize,
+    output_side: usize,
+    sampling: Sampling,
+) -> Box<dyn FnMut() + Send> {
+    let map = |stride: u32| {
+        let values = noise(channels * grid(picture, stride).area() as usize, stride);
+        values.into_iter().map(T::from_f32).collect::<Vec<T>>()
     };
-    let masks: Vec<SoftMask> = (0..20).map(mask).collect();
+    let maps = [4, 8, 16, 32].map(map);
+    let rois = boxes(count, picture, 3);
+    let op = RoiAlign {
+        channels,
+        output_side,
+        sampling,
+        alignment: Alignment::Corner,
+        canonical_scale: 224.0,
+        canonical_level: 4,
+        min_level: 2,
+        level_epsilon: 1e-6,
+    };
+    let mut out = vec![T::default(); count * channels * output_side * output_side];
+    Box::new(move || {
+        let level = |i: usize| PyramidLevel {
+            features: &maps[i],
+            grid: grid(picture, 4 << i),
+            spatial_scale: 0.25 / (1 << i) as f32,
+        };
+        let done = op.run(&[0, 1, 2, 3].map(level), &rois, &mut out);
+        black_box((&done, &out));
+    })
+}
+
+/// `crowd` boxes around each place, a few px apart.
+fn nms(crowd: usize, iou_threshold: f64, groups: &[u32]) -> Box<dyn FnMut() + Send> {
+    let places = boxes(1000 / crowd, VGA, 5);
+    let shifts = noise(1000, 6);
+    let around = |(i, r): (usize, &f32)| {
+        let (b, d) = (&places[i % places.len()], if crowd > 1 { 3.0 * r } else { 0.0 });
+        NetworkBox::new(b.x0 + d, b.y0 - d, b.x1 + d, b.y1 - d)
+    };
+    let boxes: Vec<NetworkBox> = shifts.iter().enumerate().map(around).collect();
+    let (scores, groups) = (noise(1000, 7), groups.to_vec());
+    let (mut op, mut keep) = (Nms::default(), Vec::new());
+    Box::new(move || {
+        op.run_grouped(&boxes, &scores, &groups, BoxWidth::Continuous, iou_threshold, &mut keep);
+        black_box(&keep);
+    })
+}
+
+/// From probabilities to runs, 100 masks.
+fn paste(picture: ImageSize) -> Box<dyn FnMut() + Send> {
+    let side = 28;
+    let masks: Vec<(LatticeBox, Vec<f32>)> = (0u32..)
+        .zip(boxes(100, picture, 8))
+        .map(|(seed, b)| {
+            let lattice = |v: f32| (v * 256.0).round() as i32;
+            let roi = LatticeBox {
+                x0: lattice(b.x0),
+                y0: lattice(b.y0),
+                x1: lattice(b.x1),
+                y1: lattice(b.y1),
+            };
+            (roi, blob(side, seed))
+        })
+        .collect();
     let mut paster = Paster::default();
-    report("paste 20 masks of 100x100", || {
-        masks.iter().for_each(|m| drop(black_box(paster.paste(m, FRAME))))
-    });
-    let mut encoded = |m: &SoftMask| paster.paste(m, FRAME).map(|runs| runs.to_counts());
-    report("paste and encode them", || {
-        masks.iter().for_each(|m| drop(black_box(encoded(m))))
-    });
-    report("paste by the plain loops", || {
-        masks.iter().for_each(|m| drop(black_box(paste(m, FRAME))))
-    });
+    Box::new(move || {
+        for (roi, probabilities) in &masks {
+            let mask = SoftMask {
+                roi: *roi,
+                side: side as u32,
+                values: probabilities.iter().map(|p| (255.0 * p).round() as u8).collect(),
+            };
+            black_box(paster.paste(&mask, picture));
+        }
+    })
 }
 
-#[test]
-#[ignore = "prints times"]
-fn roi_align_of_both_heads() {
-    let maps: Vec<Vec<f32>> = [4, 8, 16, 32].map(|s| noise(64 * grid(s).area() as usize, s)).to_vec();
-    let level = |(i, map)| PyramidLevel {
-        features: map,
-        grid: grid(4u32 << i),
-        spatial_scale: 0.25 / (1 << i) as f32,
+/// A disc with a rough edge.
+fn blob(side: usize, seed: u32) -> Vec<f32> {
+    let at = |i: usize| (i as f32 + 0.5) / side as f32 * 2.0 - 1.0;
+    let value = |(i, n): (usize, f32)| {
+        let (x, y) = (at(i % side), at(i / side));
+        (1.2 - x * x - y * y + 0.3 * n).clamp(0.0, 1.0)
     };
-    let levels: Vec<PyramidLevel<'_>> = maps.iter().map(Vec::as_slice).enumerate().map(level).collect();
-    for (count, output_side) in [(100, 7), (20, 14)] {
-        let roi = |r: &[f32]| {
-            let (x, y) = (150.0 + 150.0 * r[0], 110.0 + 110.0 * r[1]);
-            NetworkBox::new(x, y, x + 45.0 + 35.0 * r[2], y + 40.0 + 30.0 * r[3])
-        };
-        let rois: Vec<NetworkBox> = noise(4 * count, 3).chunks_exact(4).map(roi).collect();
-        let op = RoiAlign {
-            channels: 64,
-            output_side,
-            sampling_ratio: 2,
-            canonical_scale: 224.0,
-            canonical_level: 4,
-            min_level: 2,
-        };
-        let mut out = vec![0.0; count * 64 * output_side * output_side];
-        let what = format!("RoIAlign {count}x64x{output_side}x{output_side}");
-        report(&what, || assert!(op.run(&levels, &rois, &mut out).is_ok()));
-        report(&format!("{what}, plain"), || {
-            assert!(op.run_plain(&levels, &rois, &mut out).is_ok())
+    noise(side * side, seed).into_iter().enumerate().map(value).collect()
+}
+
+fn proposals() -> Box<dyn FnMut() + Send> {
+    let network = ImageSize::new(1088, 800);
+    let scaled = |count: usize, seed: u32, by: f32, to: f32| {
+        noise(count, seed).iter().map(|v| v * by + to).collect::<Vec<f32>>()
+    };
+    let maps = [4, 8, 16, 32, 64].map(|stride| {
+        let grid = grid(network, stride);
+        let logits = 3 * grid.area() as usize;
+        (
+            grid,
+            scaled(logits, stride, 4.0, -4.0),
+            scaled(4 * logits, stride + 1, 0.2, 0.0),
+        )
+    });
+    let mut op = Proposals::new(RpnSettings::torchvision());
+    let (mut boxes, mut scores) = (Vec::new(), Vec::new());
+    Box::new(move || {
+        let levels = maps.each_ref().map(|(grid, logits, deltas)| LevelOutput {
+            grid: *grid,
+            logits,
+            deltas,
+        });
+        let done = op.run(&levels, network, LARGE, &mut boxes, &mut scores);
+        black_box((&done, &boxes));
+    })
+}
+
+/// A third of 1000 proposals show something.
+fn detections(score_threshold: f32) -> Box<dyn FnMut() + Send> {
+    let (count, classes) = (1000, 91);
+    let mut logits = noise(count * classes, 11);
+    for (i, row) in logits.chunks_exact_mut(classes).enumerate() {
+        row[if i % 3 == 0 { 1 + i % 90 } else { 0 }] += 7.0;
+    }
+    let (deltas, proposals) = (noise(4 * count * classes, 12), boxes(count, VGA, 13));
+    let mut op = Detections::new(HeadSettings {
+        score_threshold,
+        ..HeadSettings::torchvision()
+    });
+    let mut found = Vec::new();
+    Box::new(move || {
+        let done = op.run(&logits, &deltas, &proposals, VGA, &mut found);
+        black_box((&done, &found));
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn every_name_is_an_op() {
+        for name in ["roi_align_small_f32", "nms_1000", "paste_480x640"] {
+            prepare(name).unwrap()();
+        }
+        assert!(NAMES.contains(&"nms_1000") && prepare("roi").is_none());
+    }
+
+    #[test]
+    #[ignore = "prints times"]
+    fn bench_all_on_two_threads() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        pool.install(|| {
+            for name in NAMES {
+                let mut op = prepare(name).unwrap();
+                let mut millis = || {
+                    let start = Instant::now();
+                    op();
+                    start.elapsed().as_secs_f64() * 1e3
+                };
+                let mut all: Vec<f64> = (0..31).map(|_| millis()).collect();
+                all.sort_by(f64::total_cmp);
+                eprintln!("{name}: {:.3} ms (best {:.3})", all[15], all[0]);
+            }
         });
     }
-}
-
-#[test]
-#[ignore = "prints times"]
-fn proposals_of_five_levels() {
-    let strides = [4, 8, 16, 32, 64];
-    let scaled =
-        |count: usize, seed: u32, by: f32| noise(count, seed).iter().map(|v| v * by - by).collect::<Vec<f32>>();
-    let maps = strides.map(|s| {
-        let logits = 3 * grid(s).area() as usize;
-        (grid(s), scaled(logits, s, 4.0), scaled(4 * logits, s + 1, 0.2))
-    });
-    let levels = maps.each_ref().map(|(grid, logits, deltas)| LevelOutput {
-        grid: *grid,
-        logits,
-        deltas,
-    });
-    let mut op = Proposals::new(RpnSettings {
-        pre_nms_top_n: 300,
-        post_nms_top_n: 100,
-        ..RpnSettings::torchvision()
-    });
-    let (mut boxes, mut scores) = (Vec::new(), Vec::new());
-    report("proposals of 5 levels, 300 each, 100 in all", || {
-        assert!(op.run(&levels, NETWORK, NETWORK, &mut boxes, &mut scores).is_ok());
-    });
 }

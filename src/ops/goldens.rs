@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::NetworkBox;
+pub(crate) use super::bench::noise;
 use crate::geometry::ImageSize;
 
 pub(crate) fn golden(file: &str) -> Value {
@@ -65,18 +66,4 @@ pub(crate) fn assert_boxes(got: &[NetworkBox], expected: &[NetworkBox], toleranc
             .collect::<Vec<f32>>()
     };
     assert_close(&flat(got), &flat(expected), tolerance_px);
-}
-
-/// Values in -1..1 from a counter: the same on any machine and in the oracle's `noise`.
-pub(crate) fn noise(count: usize, seed: u32) -> Vec<f32> {
-    let value = |i: u32| {
-        let mut x = i
-            .wrapping_mul(747_796_405)
-            .wrapping_add(seed.wrapping_mul(2_891_336_453))
-            .wrapping_add(1);
-        x = ((x >> ((x >> 28) + 4)) ^ x).wrapping_mul(277_803_737);
-        x = (x >> 22) ^ x;
-        (x >> 8) as f32 / 8_388_608.0 - 1.0
-    };
-    (0..count as u32).map(value).collect()
 }

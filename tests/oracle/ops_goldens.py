@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.models.detection.roi_heads import RoIHeads, paste_masks_in_image
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead, concat_box_prediction_layers
 from torchvision.ops import MultiScaleRoIAlign, boxes as box_ops
 
@@ -87,8 +87,8 @@ def proposals():
     top = lambda n: {"training": n, "testing": n}
     rpn = RegionProposalNetwork(AnchorGenerator(tuple((s,) for s in sizes), (ratios,) * 3), RPNHead(1, 3), 0.7, 0.3, 256, 0.5,
                                 top(settings["pre_nms_top_n"]), top(settings["post_nms_top_n"]), settings["iou_threshold"]).eval()
-    logits = [4 * noise(3 * h * w, 2 * i).view(1, 3, h, w) for i, (w, h) in enumerate(grids)]
-    deltas = [0.75 * noise(12 * h * w, 2 * i + 1).view(1, 12, h, w) for i, (w, h) in enumerate(grids)]
+    logits = [4 * from_channels_last(noise(3 * h * w, 2 * i), 3, w, h) for i, (w, h) in enumerate(grids)]
+    deltas = [0.75 * from_channels_last(noise(12 * h * w, 2 * i + 1), 12, w, h) for i, (w, h) in enumerate(grids)]
     rpn.head.forward = lambda features: (logits, deltas)
     images = ImageList(torch.zeros(1, 3, network[1], network[0]), [(picture[1], picture[0])])
     found, _ = rpn(images, {str(i): l for i, l in enumerate(logits)})
@@ -100,21 +100,54 @@ def proposals():
           boxes=flat(found[0]), scores=flat(scores[0]))
 
 
+def channels_last(tensor):
+    """[N, C, H, W] -> the values of [N, H, W, C]."""
+    return tensor.permute(0, 2, 3, 1).contiguous()
+
+
+def from_channels_last(values, channels, width, height):
+    return values.view(1, height, width, channels).permute(0, 3, 1, 2).contiguous()
+
+
 def roi_align():
     channels, grids = 2, [(40, 32), (20, 16), (10, 8), (5, 4)]
-    maps = {str(i): noise(channels * w * h, i).view(1, channels, h, w) for i, (w, h) in enumerate(grids)}
+    maps = {str(i): from_channels_last(noise(channels * w * h, i), channels, w, h) for i, (w, h) in enumerate(grids)}
     rois = some_boxes(14, 150, 120, 9, largest=0.9)
     rois[0] = torch.tensor([0.0, 0.0, 160.0, 128.0])
     rois[1] = torch.tensor([155.0, 120.0, 160.0, 128.0])           # at the corner: clamped samples
-    rois[2] = torch.tensor([30.0, 30.0, 30.0, 30.0])               # no area: sides of one feature px
+    rois[2] = torch.tensor([30.0, 30.0, 30.0, 30.0])               # no area: sides of one feature px, or none
     rois[3] = torch.tensor([-30.0, -20.0, 190.0, 150.0])           # beyond the map: samples of zero
     rois[4] = torch.tensor([8.0, 8.0, 8.0 + 56.0, 8.0 + 56.0])     # on the border between two levels of canonical scale 112
     cases = []
-    for side, ratio, scale in ((7, 2, 224), (14, 2, 112), (3, 3, 56), (2, 1, 28)):
+    for side, ratio, scale, aligned in ((7, 2, 224, False), (14, 2, 112, False), (3, 3, 56, False), (2, 1, 28, False),
+                                        (3, -1, 112, False), (3, -1, 112, True), (5, 2, 224, True), (7, -1, 28, True)):
         pool = MultiScaleRoIAlign(list(maps), side, ratio, canonical_scale=scale, canonical_level=4)
         pooled = pool(maps, [rois], [(128, 160)])
-        cases.append({"output_side": side, "sampling_ratio": ratio, "canonical_scale": scale, "pooled": [round(v, 7) for v in flat(pooled)]})
+        if aligned:                                                # the class has no such setting: level by level
+            for level, (features, spatial_scale) in enumerate(zip(maps.values(), pool.scales)):
+                here = torch.where(pool.map_levels([rois]) == level)[0]
+                pooled[here] = torchvision.ops.roi_align(features, [rois[here]], side, spatial_scale, ratio, aligned=True)
+        cases.append({"output_side": side, "sampling_ratio": ratio, "canonical_scale": scale, "aligned": aligned,
+                      "pooled": [round(v, 6) for v in flat(channels_last(pooled))]})
     write("roi_align.json", channels=channels, grids=grids, rois=flat(rois), cases=cases)
+
+
+def paste_masks():
+    """torchvision's own paste rule; set pixels as pycocotools counts of the whole picture."""
+    side, frame = 14, (64, 48)
+    at = (torch.arange(side) + 0.5) / side * 2 - 1
+    boxes = (some_boxes(24, 60, 44, 21, largest=0.8) * 8).round() / 8
+    boxes[0] = torch.tensor([10.25, 5.5, 10.25, 5.5])              # no area
+    boxes[1] = torch.tensor([-20.5, -10.75, 80.0, 60.0])           # beyond the picture
+    boxes[2] = torch.tensor([0.0, 0.0, 64.0, 48.0])
+    boxes[3] = torch.tensor([50.0, 40.0, 63.9, 47.9])
+    masks = noise(24 * side * side, 22).view(24, 1, side, side)
+    masks = (1.2 - at[None, :] ** 2 - at[:, None] ** 2 + 0.5 * masks).clamp(0, 1)
+    masks[4] = 1.0
+    masks = (masks * 1000).round() / 1000                          # short in the file
+    pasted = paste_masks_in_image(masks, boxes, (frame[1], frame[0]))[:, 0] > 0.5
+    counts = [coco_mask.encode(np.asfortranarray(m.numpy().astype(np.uint8)))["counts"].decode() for m in pasted]
+    write("paste_masks.json", side=side, frame=frame, boxes=flat(boxes), masks=flat(masks), counts=counts)
 
 
 def detections():
@@ -147,6 +180,6 @@ def rle():
 
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
-    for make in (anchors, box_deltas, nms, proposals, roi_align, detections, rle):
+    for make in (anchors, box_deltas, nms, proposals, roi_align, detections, paste_masks, rle):
         with torch.no_grad():
             make()

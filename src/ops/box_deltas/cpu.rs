@@ -1,11 +1,12 @@
 //! The plain form, in torchvision's order of operations.
 
 use super::super::NetworkBox;
-use super::GROWTH_LIMIT;
+use super::{BoxCoder, GROWTH_LIMIT};
 
 /// As in [`super::BoxCoder::decode`].
-pub(super) fn decode(weights: [f32; 4], deltas: [f32; 4], reference: &NetworkBox) -> NetworkBox {
-    let (width, height) = (reference.width(), reference.height());
+pub(super) fn decode(coder: &BoxCoder, deltas: [f32; 4], reference: &NetworkBox) -> NetworkBox {
+    let (weights, extra) = (coder.weights, coder.width.extra());
+    let (width, height) = coder.width.sides(reference);
     let (centre_x, centre_y) = (reference.x0 + 0.5 * width, reference.y0 + 0.5 * height);
     // Not f32::min: that would turn NaN into the limit, a box out of nothing.
     let limit = |v: f32| if v > GROWTH_LIMIT { GROWTH_LIMIT } else { v };
@@ -16,16 +17,72 @@ pub(super) fn decode(weights: [f32; 4], deltas: [f32; 4], reference: &NetworkBox
     NetworkBox::new(
         centre_x - half_width,
         centre_y - half_height,
-        centre_x + half_width,
-        centre_y + half_height,
+        centre_x + half_width - extra,
+        centre_y + half_height - extra,
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::BoxCoder;
+    use super::super::super::BoxWidth;
     use super::*;
     use crate::ops::goldens::{assert_boxes, boxes, floats, golden};
+    use proptest::prelude::*;
+
+    const OLD: BoxCoder = BoxCoder {
+        width: BoxWidth::Inclusive,
+        ..BoxCoder::HEADS
+    };
+
+    /// The deltas in training that lead from `reference` to `target`.
+    fn encode(coder: &BoxCoder, reference: &NetworkBox, target: &NetworkBox) -> [f32; 4] {
+        let ((rw, rh), (tw, th)) = (coder.width.sides(reference), coder.width.sides(target));
+        let shift = |t: f32, ts: f32, r: f32, rs: f32| ((t + ts / 2.0) - (r + rs / 2.0)) / rs;
+        let plain = [
+            shift(target.x0, tw, reference.x0, rw),
+            shift(target.y0, th, reference.y0, rh),
+            (tw / rw).ln(),
+            (th / rh).ln(),
+        ];
+        std::array::from_fn(|i| plain[i] * coder.weights[i])
+    }
+
+    #[test]
+    fn an_inclusive_box_has_one_pixel_more() {
+        // 10 px wide, 20 high; centre (15, 30). Doubled in width: from 5 to the last pixel 24.
+        let reference = NetworkBox::new(10.0, 20.0, 19.0, 39.0);
+        let b = OLD.decode([0.0, 0.0, 5.0 * 2f32.ln(), 0.0], &reference);
+        assert_boxes(&[b], &[NetworkBox::new(5.0, 20.0, 24.0, 39.0)], 1e-5);
+        assert_eq!(OLD.decode([0.0; 4], &reference), reference);
+    }
+
+    proptest! {
+        #[test]
+        fn decode_undoes_encode(
+            r in (0f32..900.0, 0f32..900.0, 1f32..400.0, 1f32..400.0),
+            t in (0f32..900.0, 0f32..900.0, 0.1f32..400.0, 0.1f32..400.0),
+        ) {
+            let (reference, target) = (
+                NetworkBox::new(r.0, r.1, r.0 + r.2, r.1 + r.3),
+                NetworkBox::new(t.0, t.1, t.0 + t.2, t.1 + t.3),
+            );
+            for coder in [BoxCoder::RPN, BoxCoder::HEADS, OLD] {
+                let (rw, rh) = coder.width.sides(&reference);
+                let (tw, th) = coder.width.sides(&target);
+                prop_assume!(tw / rw < 60.0 && th / rh < 60.0); // growth is limited
+                let decoded = coder.decode(encode(&coder, &reference, &target), &reference);
+                assert_boxes(&[decoded], &[target], 4e-3);
+            }
+        }
+
+        #[test]
+        fn any_bits_decode(deltas in any::<[u32; 4]>(), reference in any::<[u32; 4]>()) {
+            let r = reference.map(f32::from_bits);
+            for coder in [BoxCoder::RPN, OLD] {
+                coder.decode(deltas.map(f32::from_bits), &NetworkBox::new(r[0], r[1], r[2], r[3]));
+            }
+        }
+    }
 
     #[test]
     fn no_deltas_give_the_reference_back() {

@@ -1,6 +1,8 @@
 //! The same, without allocation and with the kept boxes side by side, so that the compiler compares several at once.
 
-use super::super::{NetworkBox, descending_key};
+use super::super::lanes::{Kernel, Lanes, dispatch};
+use super::super::{BoxWidth, NetworkBox, descending_key};
+use super::{area, intersection};
 
 /// Boxes compared before looking whether one of them suppresses.
 const BLOCK: usize = 16;
@@ -24,8 +26,15 @@ struct Kept {
 
 impl Nms {
     /// Boxes kept of one group: indices by descending score, into `keep`.
-    pub fn run(&mut self, boxes: &[NetworkBox], scores: &[f32], iou_threshold: f64, keep: &mut Vec<usize>) {
-        self.run_grouped(boxes, scores, &[], iou_threshold, keep);
+    pub fn run(
+        &mut self,
+        boxes: &[NetworkBox],
+        scores: &[f32],
+        width: BoxWidth,
+        iou_threshold: f64,
+        keep: &mut Vec<usize>,
+    ) {
+        self.run_grouped(boxes, scores, &[], width, iou_threshold, keep);
     }
 
     /// Boxes kept of each group, all by descending score, into `keep`. `groups`: one a box; empty = one group.
@@ -34,11 +43,10 @@ impl Nms {
         boxes: &[NetworkBox],
         scores: &[f32],
         groups: &[u32],
+        width: BoxWidth,
         iou_threshold: f64,
         keep: &mut Vec<usize>,
     ) {
-        keep.clear();
-        let threshold = at_most(iou_threshold);
         self.order.clear();
         self.order
             .extend(scores.iter().zip(boxes).enumerate().map(|(index, (&score, _))| {
@@ -49,16 +57,44 @@ impl Nms {
         self.keys.clear();
         for group in self.order.chunk_by(|a, b| a.0 == b.0) {
             self.kept.clear();
-            for &(_, key) in group {
-                let candidate = &boxes[key as u32 as usize];
-                if !self.kept.any_exceeds(candidate, threshold) {
-                    self.kept.push(candidate);
-                    self.keys.push(key);
-                }
-            }
+            dispatch(Suppress {
+                group,
+                boxes,
+                width,
+                threshold: at_most(iou_threshold),
+                kept: &mut self.kept,
+                keys: &mut self.keys,
+            });
         }
         self.keys.sort_unstable();
+        keep.clear();
         keep.extend(self.keys.iter().map(|&key| key as u32 as usize));
+    }
+}
+
+/// One group, in order of descending score.
+struct Suppress<'a> {
+    group: &'a [(u32, u64)],
+    boxes: &'a [NetworkBox],
+    width: BoxWidth,
+    threshold: f32,
+    kept: &'a mut Kept,
+    keys: &'a mut Vec<u64>,
+}
+
+impl Kernel for Suppress<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for &(_, key) in self.group {
+            let b = &self.boxes[key as u32 as usize];
+            let candidate = ([b.x0, b.y0, b.x1, b.y1], area(self.width, b));
+            if !self.kept.any_exceeds(candidate, self.width.extra(), self.threshold) {
+                self.kept.push(candidate);
+                self.keys.push(key);
+            }
+        }
     }
 }
 
@@ -78,10 +114,11 @@ impl Kept {
         self.len = 0;
     }
 
-    fn push(&mut self, b: &NetworkBox) {
+    #[inline(always)]
+    fn push(&mut self, ([x0, y0, x1, y1], area): ([f32; 4], f32)) {
         let lane = self.len % BLOCK;
         if lane == 0 {
-            // Empty, infinitely far to the right: intersection 0, area 0.
+            // Empty, as far to the right as there is: intersection 0, area 0.
             self.blocks.push([
                 [f32::MAX; BLOCK],
                 [0.0; BLOCK],
@@ -91,35 +128,33 @@ impl Kept {
             ]);
         }
         if let Some(block) = self.blocks.last_mut() {
-            let values = [b.x0, b.y0, b.x1, b.y1, b.width() * b.height()];
-            for (row, value) in block.iter_mut().zip(values) {
+            for (row, value) in block.iter_mut().zip([x0, y0, x1, y1, area]) {
                 row[lane] = value;
             }
         }
         self.len += 1;
     }
 
-    fn any_exceeds(&self, b: &NetworkBox, threshold: f32) -> bool {
-        let area = b.width() * b.height();
-        // Comparisons, not f32::min and max: these become one instruction; boxes here hold no NaN.
-        let least = |a: f32, b: f32| if a < b { a } else { b };
-        let most = |a: f32, b: f32| if a > b { a } else { b };
-        self.blocks.iter().any(|[x0, y0, x1, y1, areas]| {
+    #[inline(always)]
+    fn any_exceeds(&self, (edges, area): ([f32; 4], f32), extra: f32, threshold: f32) -> bool {
+        for [x0, y0, x1, y1, areas] in &self.blocks {
             let mut hit = false;
             for i in 0..BLOCK {
-                let width = most(least(x1[i], b.x1) - most(x0[i], b.x0), 0.0);
-                let height = most(least(y1[i], b.y1) - most(y0[i], b.y0), 0.0);
-                let both = width * height;
+                let both = intersection([x0[i], y0[i], x1[i], y1[i]], edges, extra);
                 hit |= both / (areas[i] + area - both) > threshold;
             }
-            hit
-        })
+            if hit {
+                return true;
+            }
+        }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::nms;
+    use super::BoxWidth::{Continuous, Inclusive};
     use super::*;
     use crate::ops::goldens::{boxes, floats, golden, indices};
     use proptest::prelude::*;
@@ -138,19 +173,38 @@ mod tests {
         let (mut fast, mut keep) = (Nms::default(), Vec::new());
         for case in g["cases"].as_array().unwrap() {
             let threshold = case["iou_threshold"].as_f64().unwrap();
-            fast.run(&boxes, &scores, threshold, &mut keep);
+            fast.run(&boxes, &scores, Continuous, threshold, &mut keep);
             assert_eq!(keep, indices(&case["keep"]), "threshold {threshold}");
-            assert_eq!(keep, nms(&boxes, &scores, &[], threshold));
-            fast.run_grouped(&boxes, &scores, &groups, threshold, &mut keep);
+            assert_eq!(keep, nms(&boxes, &scores, &[], Continuous, threshold));
+            fast.run_grouped(&boxes, &scores, &groups, Continuous, threshold, &mut keep);
             assert_eq!(keep, indices(&case["keep_grouped"]), "grouped, threshold {threshold}");
         }
+    }
+
+    #[test]
+    fn a_thousand_boxes_on_one_pixel_are_one() {
+        let boxes = vec![NetworkBox::new(3.0, 4.0, 4.0, 5.0); 1000];
+        let scores: Vec<f32> = (0..1000).map(|i| (i % 7) as f32).collect();
+        let (mut fast, mut keep) = (Nms::default(), Vec::new());
+        fast.run(&boxes, &scores, Continuous, 0.7, &mut keep);
+        assert_eq!(keep, [6]);
+        // Without area none overlaps.
+        let points = vec![NetworkBox::new(3.0, 4.0, 3.0, 4.0); 1000];
+        fast.run(&points, &scores, Continuous, 0.7, &mut keep);
+        assert_eq!(keep.len(), 1000);
+        fast.run(&points, &scores, Inclusive, 0.7, &mut keep);
+        assert_eq!(keep, [6]);
+    }
+
+    fn widths() -> impl Strategy<Value = BoxWidth> {
+        prop_oneof![Just(Continuous), Just(Inclusive)]
     }
 
     proptest! {
         #[test]
         fn equals_the_plain_loop(
             seeds in proptest::collection::vec((0i8..20, 0i8..20, 0i8..9, 0i8..9, 0u8..12, 0u32..3), 0..120),
-            threshold in prop_oneof![Just(0.0), Just(0.5), 0.0f64..1.0],
+            threshold in prop_oneof![Just(0.0), Just(0.5), Just(-0.1), Just(1.0), 0.0f64..1.0], width in widths(),
         ) {
             let at = |v: i8| f32::from(v) * 1.25;
             let boxes: Vec<NetworkBox> =
@@ -158,10 +212,36 @@ mod tests {
             let scores: Vec<f32> = seeds.iter().map(|s| f32::from(s.4) / 12.0).collect();
             let groups: Vec<u32> = seeds.iter().map(|s| s.5).collect();
             let (mut fast, mut keep) = (Nms::default(), vec![99]);
-            fast.run(&boxes, &scores, threshold, &mut keep);
-            prop_assert_eq!(&keep, &nms(&boxes, &scores, &[], threshold));
-            fast.run_grouped(&boxes, &scores, &groups, threshold, &mut keep);
-            prop_assert_eq!(&keep, &nms(&boxes, &scores, &groups, threshold));
+            fast.run(&boxes, &scores, width, threshold, &mut keep);
+            prop_assert_eq!(&keep, &nms(&boxes, &scores, &[], width, threshold));
+            // What is kept, kept alone, is kept again, and what is dropped has a better rival among it.
+            let of_kept = |i: usize| (boxes[keep[i]], scores[keep[i]]);
+            let (again_boxes, again_scores): (Vec<_>, Vec<_>) = (0..keep.len()).map(of_kept).unzip();
+            prop_assert_eq!(
+                nms(&again_boxes, &again_scores, &[], width, threshold),
+                (0..keep.len()).collect::<Vec<_>>()
+            );
+            prop_assert!(again_scores.is_sorted_by(|a, b| a >= b));
+            for dropped in (0..boxes.len()).filter(|i| !keep.contains(i)) {
+                let pair = |k: usize| [boxes[k], boxes[dropped]];
+                prop_assert!(keep.iter().any(|&k| scores[k] >= scores[dropped]
+                    && nms(&pair(k), &[1.0, 0.0], &[], width, threshold).len() == 1));
+            }
+            fast.run_grouped(&boxes, &scores, &groups, width, threshold, &mut keep);
+            prop_assert_eq!(&keep, &nms(&boxes, &scores, &groups, width, threshold));
+        }
+
+        #[test]
+        fn any_bits_are_suppressed_alike(
+            seeds in proptest::collection::vec(any::<[u32; 5]>(), 0..40), threshold in 0.0f64..1.0, width in widths(),
+        ) {
+            let value = |v: u32| if v.is_multiple_of(3) { f32::from_bits(v) } else { (v % 64) as f32 };
+            let boxes: Vec<NetworkBox> =
+                seeds.iter().map(|s| NetworkBox::new(value(s[0]), value(s[1]), value(s[2]), value(s[3]))).collect();
+            let scores: Vec<f32> = seeds.iter().map(|s| value(s[4])).collect();
+            let (mut fast, mut keep) = (Nms::default(), vec![]);
+            fast.run(&boxes, &scores, width, threshold, &mut keep);
+            prop_assert_eq!(keep, nms(&boxes, &scores, &[], width, threshold));
         }
     }
 }

@@ -1,10 +1,20 @@
+use super::super::super::BoxWidth;
+use super::super::super::box_deltas::BoxCoder;
+use super::super::{AnchorRounding, Strides, base_anchors, cpu};
 use super::*;
 use crate::ops::goldens::{assert_boxes, assert_close, boxes, floats, golden, noise, size};
+use proptest::prelude::*;
+
+/// One anchor of 8 px.
+fn eight() -> Vec<NetworkBox> {
+    vec![NetworkBox::new(-4.0, -4.0, 4.0, 4.0)]
+}
 
 fn settings() -> RpnSettings {
     RpnSettings {
-        anchor_sizes_px: vec![vec![8.0]],
-        anchor_ratios: vec![1.0],
+        base_anchors: vec![eight()],
+        strides: Strides::Whole,
+        coder: BoxCoder::RPN,
         pre_nms_top_n: 10,
         post_nms_top_n: 10,
         iou_threshold: 0.7,
@@ -52,7 +62,7 @@ fn the_best_cells_become_boxes_cut_to_the_picture() {
 fn boxes_outside_the_picture_vanish_and_twins_are_suppressed() {
     // Two anchors of the same shape in one cell, and a cell beyond the picture.
     let two = RpnSettings {
-        anchor_ratios: vec![1.0, 1.0],
+        base_anchors: vec![eight().repeat(2)],
         ..settings()
     };
     let level = LevelOutput {
@@ -67,7 +77,7 @@ fn boxes_outside_the_picture_vanish_and_twins_are_suppressed() {
 #[test]
 fn levels_compete_only_for_the_last_places() {
     let two = RpnSettings {
-        anchor_sizes_px: vec![vec![8.0], vec![8.0]],
+        base_anchors: vec![eight(); 2],
         post_nms_top_n: 3,
         ..settings()
     };
@@ -122,15 +132,18 @@ fn wrong_sizes_are_named() {
 fn as_torchvision() {
     let g = golden("proposals.json");
     let n = |key: &str| g[key].as_u64().unwrap() as usize;
+    let ratios = floats(&g["anchor_ratios"]);
+    let base = |size: f32| base_anchors(&[size], &ratios, AnchorRounding::WholePixels);
     let settings = RpnSettings {
-        anchor_sizes_px: floats(&g["anchor_sizes"]).into_iter().map(|s| vec![s]).collect(),
-        anchor_ratios: floats(&g["anchor_ratios"]),
+        base_anchors: floats(&g["anchor_sizes"]).into_iter().map(base).collect(),
+        strides: Strides::Whole,
+        coder: BoxCoder::RPN,
         pre_nms_top_n: n("pre_nms_top_n"),
         post_nms_top_n: n("post_nms_top_n"),
         iou_threshold: g["iou_threshold"].as_f64().unwrap(),
         min_size_px: 1e-3,
     };
-    let anchors = settings.anchor_ratios.len();
+    let anchors = ratios.len();
     let grids: Vec<ImageSize> = g["grids"].as_array().unwrap().iter().map(size).collect();
     let scaled = |count: usize, seed: u32, by: f32| noise(count, seed).iter().map(|v| v * by).collect::<Vec<f32>>();
     let maps: Vec<(Vec<f32>, Vec<f32>)> = (0u32..)
@@ -152,4 +165,147 @@ fn as_torchvision() {
     let (found, scores) = run(settings, &levels, size(&g["network"]), size(&g["picture"]));
     assert_close(&scores, &floats(&g["scores"]), 1e-6);
     assert_boxes(&found, &boxes(&g["boxes"]), 2e-4);
+}
+
+#[test]
+fn fixed_strides_are_one_a_level() {
+    // A grid of 3 over 100 px: 33 px a cell when divided, 32 by the network's own account.
+    let fixed = RpnSettings {
+        strides: Strides::Fixed(vec![32]),
+        ..settings()
+    };
+    let level = LevelOutput {
+        grid: ImageSize::new(3, 1),
+        logits: &[0.0, 0.0, 5.0],
+        deltas: &[0.0; 12],
+    };
+    let size = ImageSize::new(100, 32);
+    let best = |settings| run(settings, &[level], size, size).0[0];
+    assert_eq!(best(fixed), NetworkBox::new(60.0, 0.0, 68.0, 4.0));
+    assert_eq!(best(settings()), NetworkBox::new(62.0, 0.0, 70.0, 4.0));
+    let wrong = RpnSettings {
+        strides: Strides::Fixed(vec![32, 64]),
+        ..settings()
+    };
+    let got = Proposals::new(wrong).run(&[level], size, size, &mut vec![], &mut vec![]);
+    assert_eq!(got, Err(ProposalsError::Strides { expected: 1, got: 2 }));
+}
+
+#[test]
+fn inclusive_boxes_end_on_the_last_pixel() {
+    let old = RpnSettings {
+        coder: BoxCoder {
+            width: BoxWidth::Inclusive,
+            ..BoxCoder::RPN
+        },
+        min_size_px: 6.0,
+        ..settings()
+    };
+    let level = LevelOutput {
+        grid: ImageSize::new(2, 1),
+        logits: &[0.0, 1.0],
+        deltas: &[0.0; 8],
+    };
+    // Cells at 0 and 16 px; 9 px wide, of which 5 lie in the picture on the left, too few.
+    let (boxes, _) = run(old, &[level], ImageSize::new(32, 16), ImageSize::new(18, 16));
+    assert_eq!(boxes, []);
+    let old = RpnSettings {
+        coder: BoxCoder {
+            width: BoxWidth::Inclusive,
+            ..BoxCoder::RPN
+        },
+        min_size_px: 5.0,
+        ..settings()
+    };
+    let (boxes, _) = run(old, &[level], ImageSize::new(32, 16), ImageSize::new(18, 16));
+    assert_eq!(
+        boxes,
+        [
+            NetworkBox::new(12.0, 0.0, 17.0, 4.0),
+            NetworkBox::new(0.0, 0.0, 4.0, 4.0)
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_a_number_is_never_proposed() {
+    let nan = f32::NAN;
+    let level = LevelOutput {
+        grid: ImageSize::new(4, 1),
+        logits: &[nan, f32::INFINITY, 1.0, f32::NEG_INFINITY],
+        deltas: &[
+            [0.0, 0.0, 0.0, 0.0],
+            [0.0, nan, 0.0, 0.0],
+            [f32::INFINITY, 0.0, 0.0, 0.0],
+            [0.0, 0.0, f32::INFINITY, f32::NEG_INFINITY],
+        ]
+        .concat(),
+    };
+    let size = ImageSize::new(64, 32);
+    let (boxes, scores) = run(settings(), &[level], size, size);
+    assert_eq!((boxes, scores), (vec![], vec![]), "the last one has no height");
+    let any = RpnSettings {
+        min_size_px: f32::NEG_INFINITY,
+        ..settings()
+    };
+    let (boxes, scores) = run(any, &[level], size, size);
+    // Growth is limited to 62.5: 500 px.
+    assert_eq!((boxes, scores), (vec![NetworkBox::new(0.0, 0.0, 64.0, 0.0)], vec![0.0]));
+}
+
+fn values() -> impl Strategy<Value = f32> {
+    prop_oneof![8 => -6.0f32..6.0, 4 => (-3i8..3).prop_map(f32::from), 1 => any::<u32>().prop_map(f32::from_bits)]
+}
+
+proptest! {
+    #[test]
+    fn fast_equals_plain(
+        logits in proptest::collection::vec(values(), 60), seed in any::<u32>(), odd in proptest::collection::vec((0usize..240, values()), 0..9),
+        pre in 0usize..50, post in 0usize..60, inclusive in any::<bool>(), fixed in any::<bool>(),
+        least in prop_oneof![Just(1e-3f32), Just(f32::NEG_INFINITY), Just(f32::MIN_POSITIVE), Just(5.0)],
+    ) {
+        let mut deltas: Vec<f32> = noise(240, seed);
+        odd.iter().for_each(|&(at, value)| deltas[at] = value);
+        // 2 anchors a cell: 6 x 4 cells, then 3 x 2.
+        let split = 48;
+        let level = |w, h, logits, deltas| LevelOutput { grid: ImageSize::new(w, h), logits, deltas };
+        let levels = [
+            level(6, 4, &logits[..split], &deltas[..4 * split]),
+            level(3, 2, &logits[split..], &deltas[4 * split..]),
+        ];
+        let width = if inclusive { BoxWidth::Inclusive } else { BoxWidth::Continuous };
+        let settings = RpnSettings {
+            base_anchors: [12.0, 20.0].map(|s| base_anchors(&[s], &[0.5, 2.0], AnchorRounding::Exact)).to_vec(),
+            strides: if fixed { Strides::Fixed(vec![8, 16]) } else { Strides::Whole },
+            coder: BoxCoder { width, ..BoxCoder::RPN },
+            pre_nms_top_n: pre,
+            post_nms_top_n: post,
+            iou_threshold: 0.6,
+            min_size_px: least,
+        };
+        let (network, picture) = (ImageSize::new(50, 34), ImageSize::new(45, 30));
+        let expected = cpu::proposals(&settings, &levels, network, picture);
+        let (boxes, scores) = run(settings, &levels, network, picture);
+        prop_assert_eq!(boxes.into_iter().zip(scores).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_best_are_found_in_one_pass(
+        logits in proptest::collection::vec(values(), 0..2000), rising in any::<bool>(), count in 0usize..300,
+    ) {
+        let mut logits = logits;
+        if rising {
+            logits.sort_by(f32::total_cmp);
+        }
+        let mut all: Vec<u64> = (0u64..)
+            .zip(&logits)
+            .filter(|(_, v)| !v.is_nan())
+            .map(|(i, v)| u64::from(descending_key(*v)) << 32 | i)
+            .collect();
+        all.sort_unstable();
+        all.truncate(count);
+        let mut best = vec![1];
+        dispatch(SelectBest { logits: &logits, count, best: &mut best });
+        prop_assert_eq!(best, all);
+    }
 }

@@ -1,0 +1,74 @@
+//! One source, several instruction sets: a [`Kernel`] is plain Rust that the compiler vectorises, compiled here once for
+//! each set of instructions and run with the widest this processor has. Other processors, NEON included, run it as built.
+
+// A function compiled for instructions that not every processor has can only be called so; the check stands just above.
+#![allow(unsafe_code)]
+
+/// How to add a product.
+pub(super) trait Lanes {
+    fn mul_add(a: f32, b: f32, sum: f32) -> f32;
+}
+
+/// One instruction, one rounding.
+pub(super) enum Fused {}
+/// A product, then a sum: without such an instruction `f32::mul_add` is a call of a library.
+pub(super) enum Separate {}
+
+impl Lanes for Fused {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, sum: f32) -> f32 {
+        a.mul_add(b, sum)
+    }
+}
+
+impl Lanes for Separate {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, sum: f32) -> f32 {
+        a * b + sum
+    }
+}
+
+/// An inner loop with its data. `run` and what it calls must be `#[inline(always)]`: what is not inlined is compiled for
+/// the least processor.
+pub(super) trait Kernel {
+    type Output;
+    fn run<L: Lanes>(self) -> Self::Output;
+}
+
+/// Runs `kernel` with the widest instructions there are.
+#[inline]
+pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("fma") {
+            // SAFETY: the processor has all that `avx512` is compiled for, as just asked.
+            return unsafe { avx512(kernel) };
+        }
+        if has!("avx2") && has!("fma") {
+            // SAFETY: the processor has all that `avx2` is compiled for, as just asked.
+            return unsafe { avx2(kernel) };
+        }
+        kernel.run::<Separate>()
+    }
+    #[cfg(target_arch = "aarch64")]
+    {
+        kernel.run::<Fused>()
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        kernel.run::<Separate>()
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Fused>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Fused>()
+}
