@@ -4,6 +4,7 @@
 
 mod backbone;
 mod batches;
+pub mod checkpoint;
 mod identity;
 mod infer;
 mod mask_rcnn;
