@@ -1,8 +1,10 @@
-//! Dense networks and what runs them. Belongs here: the graph builder, its ONNX and text forms, the executors. Not here:
-//! which layers make a Mask R-CNN (`model`), what runs between the dense parts (`ops`). This room knows no network.
+//! Dense networks and what runs them. Belongs here: the graph builder, its ONNX and text forms, their 8-bit forms, the
+//! executors. Not here: which layers make a Mask R-CNN (`model`), what runs between the dense parts (`ops`). This room
+//! knows no network.
 
 pub mod graph;
 pub mod openvino;
+pub mod quantize;
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The layers, each with its shape rule. Weights come in the layouts PyTorch stores them in.
 
 use super::onnx::data_type;
-use super::{Array, Attribute, Dim, Element, Graph, GraphError, Node, Tensor};
+use super::{Array, Attribute, Constant, Dim, Element, Graph, GraphError, Node, Tensor};
 
 // A child of this file, for the shape checks below.
 #[path = "mobile_layers.rs"]
@@ -116,8 +116,8 @@ impl Graph {
         let tensor = self.layer(name, "Resize", "nearest x2".into(), &[x], vec![], shape, attributes)?;
         let scales = format!("{name}.scales");
         self.take_name(&scales)?;
-        self.initializers
-            .insert(scales.clone(), Array::new(vec![4], vec![1.0, 1.0, 2.0, 2.0])?);
+        let factors = Array::new(vec![4], vec![1.0, 1.0, 2.0, 2.0])?;
+        self.initializers.insert(scales.clone(), Constant::F32(factors));
         if let Some(node) = self.nodes.last_mut() {
             node.inputs.extend([String::new(), scales]); // the region of interest is left out
         }
@@ -287,7 +287,7 @@ impl Graph {
             let constant = format!("{name}.{role}");
             self.take_name(&constant)?;
             names.push(constant.clone());
-            self.initializers.insert(constant, array);
+            self.initializers.insert(constant, Constant::F32(array));
         }
         let output = self.add_value(name, shape)?;
         self.nodes.push(Node {

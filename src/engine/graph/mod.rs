@@ -3,7 +3,8 @@
 //! layer ([`Graph::to_text`]) for people.
 //!
 //! Letters: N batch (may be named, i.e. known only at run time), C channels, H W rows and columns. Values are f32, but
-//! for inputs and outputs that are cast to what the neighbours of the graph hold.
+//! for inputs and outputs that are cast to what the neighbours of the graph hold, and for what `quantize` puts between a
+//! QuantizeLinear and its DequantizeLinear.
 
 mod layers;
 mod onnx;
@@ -79,25 +80,33 @@ pub struct Value {
     pub element: Element,
 }
 
+/// A constant as it is stored. The builder's are f32; `quantize` makes the others.
 #[derive(Debug, Clone, PartialEq)]
-enum Attribute {
+pub(in crate::engine) enum Constant {
+    F32(Array),
+    I8 { shape: Vec<usize>, values: Vec<i8> },
+    U8 { shape: Vec<usize>, values: Vec<u8> },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) enum Attribute {
     Int(i64),
     Ints(Vec<i64>),
     Text(&'static str),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct Node {
-    name: String,
+pub(in crate::engine) struct Node {
+    pub(in crate::engine) name: String,
     /// ONNX operator.
-    op: &'static str,
+    pub(in crate::engine) op: &'static str,
     /// What a person wants to read beside the operator: kernel, stride.
-    detail: String,
+    pub(in crate::engine) detail: String,
     /// Names of values and initializers; empty = an optional input left out.
-    inputs: Vec<String>,
-    output: Tensor,
-    attributes: Vec<(&'static str, Attribute)>,
-    parameters: usize,
+    pub(in crate::engine) inputs: Vec<String>,
+    pub(in crate::engine) output: Tensor,
+    pub(in crate::engine) attributes: Vec<(&'static str, Attribute)>,
+    pub(in crate::engine) parameters: usize,
 }
 
 /// Why a layer cannot be added.
@@ -111,6 +120,8 @@ pub enum GraphError {
     },
     #[error("name {0:?} is used twice in one graph")]
     NameTaken(String),
+    #[error("graph {graph:?} has no value {name:?}")]
+    NoValue { graph: String, name: String },
     #[error("an array of shape {shape:?} needs {} values, got {got}", shape.iter().product::<usize>())]
     Array { shape: Vec<usize>, got: usize },
 }
@@ -118,11 +129,11 @@ pub enum GraphError {
 /// Layers in the order they were added, which is an order they can run in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Graph {
-    name: String,
-    values: Vec<Value>,
-    nodes: Vec<Node>,
+    pub(in crate::engine) name: String,
+    pub(in crate::engine) values: Vec<Value>,
+    pub(in crate::engine) nodes: Vec<Node>,
     /// Name -> constant; a map so that the written order depends on names alone.
-    initializers: BTreeMap<String, Array>,
+    pub(in crate::engine) initializers: BTreeMap<String, Constant>,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
     names: BTreeSet<String>,
@@ -152,13 +163,15 @@ impl Graph {
         Ok(tensor)
     }
 
-    /// A value given at each run as `element`; the tensor is that value in f32.
+    /// A value given at each run as `element`; `name` is that value in f32, whatever it is given as.
     pub fn input_of(&mut self, name: &str, shape: &[Dim], element: Element) -> Result<Tensor, GraphError> {
-        let tensor = self.input(name, shape)?;
-        self.values[tensor.0].element = element;
         match element {
-            Element::F32 => Ok(tensor),
-            Element::Bf16 => self.cast(&format!("{name}.f32"), tensor, Element::F32),
+            Element::F32 => self.input(name, shape),
+            Element::Bf16 => {
+                let given = self.input(&format!("{name}.{element}"), shape)?;
+                self.values[given.0].element = element;
+                self.cast(name, given, Element::F32)
+            }
         }
     }
 
@@ -182,6 +195,23 @@ impl Graph {
         }
         self.outputs.push(tensor);
         Ok(())
+    }
+
+    /// This graph giving out the inner values `names` too, after its own outputs and under their own names. A value that
+    /// is given out already is not repeated.
+    pub fn with_outputs<S: AsRef<str>>(&self, names: &[S]) -> Result<Graph, GraphError> {
+        let mut graph = self.clone();
+        for name in names.iter().map(AsRef::as_ref) {
+            let found = self.values.iter().position(|value| value.name == name);
+            let tensor = found.map(Tensor).ok_or_else(|| GraphError::NoValue {
+                graph: self.name.clone(),
+                name: name.to_owned(),
+            })?;
+            if !graph.outputs.contains(&tensor) {
+                graph.outputs.push(tensor);
+            }
+        }
+        Ok(graph)
     }
 
     pub fn inputs(&self) -> impl ExactSizeIterator<Item = &Value> {
@@ -211,11 +241,11 @@ impl Graph {
         text::write(self)
     }
 
-    fn value(&self, tensor: Tensor) -> &Value {
+    pub(in crate::engine) fn value(&self, tensor: Tensor) -> &Value {
         &self.values[tensor.0]
     }
 
-    fn take_name(&mut self, name: &str) -> Result<(), GraphError> {
+    pub(in crate::engine) fn take_name(&mut self, name: &str) -> Result<(), GraphError> {
         if self.names.insert(name.to_owned()) {
             Ok(())
         } else {
@@ -223,7 +253,7 @@ impl Graph {
         }
     }
 
-    fn add_value(&mut self, name: &str, shape: Vec<Dim>) -> Result<Tensor, GraphError> {
+    pub(in crate::engine) fn add_value(&mut self, name: &str, shape: Vec<Dim>) -> Result<Tensor, GraphError> {
         self.take_name(name)?;
         self.values.push(Value {
             name: name.to_owned(),

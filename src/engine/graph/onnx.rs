@@ -3,12 +3,14 @@
 
 use prost::Message;
 
-use super::{Attribute, Dim, Element, Graph, Value};
+use super::{Attribute, Constant, Dim, Element, Graph, Value};
 
 const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 /// `TensorProto.DataType`.
 const FLOAT: i32 = 1;
+const UINT8: i32 = 2;
+const INT8: i32 = 3;
 const BFLOAT16: i32 = 16;
 /// `AttributeProto.AttributeType`.
 const ATTRIBUTE_INT: i32 = 2;
@@ -164,12 +166,7 @@ fn model(graph: &Graph) -> ModelProto {
             initializer: graph
                 .initializers
                 .iter()
-                .map(|(name, array)| TensorProto {
-                    dims: array.shape.iter().map(|&d| d as i64).collect(),
-                    data_type: FLOAT,
-                    name: name.clone(),
-                    raw_data: array.values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-                })
+                .map(|(name, constant)| tensor(name, constant))
                 .collect(),
             input: graph.inputs.iter().map(|&t| info(graph.value(t))).collect(),
             output: graph.outputs.iter().map(|&t| info(graph.value(t))).collect(),
@@ -178,6 +175,23 @@ fn model(graph: &Graph) -> ModelProto {
             domain: String::new(),
             version: OPSET,
         }],
+    }
+}
+
+fn tensor(name: &str, constant: &Constant) -> TensorProto {
+    let (shape, data_type, raw_data) = match constant {
+        Constant::F32(array) => {
+            let bytes = array.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (&array.shape, FLOAT, bytes)
+        }
+        Constant::I8 { shape, values } => (shape, INT8, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        Constant::U8 { shape, values } => (shape, UINT8, values.clone()),
+    };
+    TensorProto {
+        dims: shape.iter().map(|&d| d as i64).collect(),
+        data_type,
+        name: name.to_owned(),
+        raw_data,
     }
 }
 
