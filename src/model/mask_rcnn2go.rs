@@ -1,7 +1,7 @@
-//! MaskRCNN2Go, the dense parts on one page, in data order: a small Mask R-CNN on one feature map at stride 16 ("C4"), by
-//! its published Caffe2 nets (facebookarchive/models, maskrcnn2go, Apache-2.0). Weights under the names of those nets,
-//! [O, I, k, k], of transposed convolutions [I, O, k, k]. The nets compute in 8 bits; these layers do not, and lose
-//! nothing by it. Letters: R RoIs, A anchors a cell, K+1 classes with the background at 0.
+//! MaskRCNN2Go, the dense parts on one page, in data order: a small Mask R-CNN on one feature map at stride 16 ("C4"),
+//! by its published Caffe2 nets (facebookarchive/models, weights/maskrcnn2go, Apache-2.0). Weights under the names of
+//! those nets, [O, I, k, k], of transposed convolutions [I, O, k, k]. The nets compute in 8 bits; these layers do not,
+//! and lose nothing by it. Letters: R RoIs, A anchors a cell, K+1 classes with the background at 0.
 
 use super::backbone::{BlockShape, InvertedResidual, take_folded};
 use super::infer::ModelError;
@@ -315,8 +315,8 @@ fn take_layer(
     Ok((weight, bias))
 }
 
-/// The last layer only doubles each class's own plane, yet is stored with every pair of classes: [C,C,k,k] -> [C,1,k,k].
-/// A third of the mask head's work is multiplying by those zeros.
+/// The last layer only doubles each class's own plane, yet is stored with every pair of classes: [C,C,k,k] ->
+/// [C,1,k,k]. A third of the mask head's work would be multiplying by those zeros.
 fn own_channel(dense: &Array) -> Result<Array, GraphError> {
     let &[channels, _, rows, columns] = dense.shape.as_slice() else {
         return Err(GraphError::Array {

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 
 use super::*;
 use crate::engine::Precision;
 use crate::engine::graph::Dim;
 use crate::engine::openvino::{OpenVino, Settings};
+use crate::model::checkpoint::{Checkpoint, Format};
 
 const GOLDEN: &str = include_str!("../../tests/data/mask_rcnn2go_golden.json");
 /// Of the largest value of an output.
@@ -43,7 +45,20 @@ fn weights() -> Option<Weights> {
         eprintln!("not run: no MaskRCNN2Go at {}", path.display());
         return None;
     }
-    Some(Weights::read(&path).unwrap())
+    let checkpoint = Checkpoint::read(&path, Format::MaskRcnn2Go).unwrap();
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = checkpoint
+        .tensors
+        .into_iter()
+        .map(|(name, tensor)| {
+            let bytes = tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect();
+            (name, tensor.shape, bytes)
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    let file = safetensors::serialize(views, None).unwrap();
+    Some(Weights::from_safetensors(&file, &path).unwrap())
 }
 
 fn run(graph: &Graph, input: &[f32]) -> Vec<Vec<f32>> {

@@ -1,13 +1,14 @@
 """Reference run of MaskRCNN2Go, operator by operator from its Caffe2 predict net, with torch in f32.
 
-    maskrcnn2go.py MODEL_DIR eval COCO_DIR [--quant none|clamp|full] [--boxes detectron|network|continuous|edges]
-                                           [--square SIDE] [--results FILE] [--limit N]
+    maskrcnn2go.py MODEL_DIR eval COCO_DIR [--quant none|clamp|full|bf16] [--boxes detectron|network|continuous|edges]
+                                           [--square SIDE] [--sampling N] [--results FILE] [--limit N]
     maskrcnn2go.py MODEL_DIR detect IMAGE... > detections.json
     maskrcnn2go.py MODEL_DIR golden > tests/data/mask_rcnn2go_golden.json
     maskrcnn2go.py MODEL_DIR table
     maskrcnn2go.py MODEL_DIR safetensors FILE
 
-MODEL_DIR holds `model_int8_model.pb` (operators) and `model_int8_model_init.pb` (8 bit weights with scale and zero point).
+MODEL_DIR holds `model_int8_model.pb` (operators) and `model_int8_model_init.pb` (8 bit weights, scales, zero
+points).
 Needs numpy, torch, torchvision; `eval` also opencv-python and pycocotools; `safetensors` also safetensors.
 Made with torch 2.15, torchvision 0.29.2, opencv-python 4.13, pycocotools 2.0.
 
@@ -32,7 +33,7 @@ SHORT_SIDE, LONG_SIDE = 320, 640
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
 
 
-# --- protobuf, as far as NetDef needs it -------------------------------------------------------------------------------
+# --- protobuf, as far as NetDef needs it -----------------------------------------------------------------------------
 
 
 def varint(data, at):
@@ -125,8 +126,9 @@ def read_weights(path):
     return weights
 
 
-# --- boxes -------------------------------------------------------------------------------------------------------------
-# `one`: 1 where x1 and y1 are the last pixel (the old convention, which the net was trained with), 0 where they are edges.
+# --- boxes -----------------------------------------------------------------------------------------------------------
+# `one`: 1 where x1 and y1 are the last pixel (the old convention, which the net was trained with), 0 where they are
+# edges.
 
 
 def decode(boxes, deltas, weights, one):
@@ -188,18 +190,22 @@ def limited(scores, boxes, a, one):
     return torch.tensor([f[0] for f in found]), torch.stack([f[2] for f in found]), torch.tensor([f[1] for f in found])
 
 
-# --- the net -----------------------------------------------------------------------------------------------------------
+# --- the net ---------------------------------------------------------------------------------------------------------
 
 
 class Net:
-    """`quant`: what each 8 bit operator does to its output: nothing, clamp to what 8 bits can hold, or round to them.
+    """`quant`: what each 8 bit operator does to its output: nothing, clamp to what 8 bits can hold, or round to them;
+    bf16 rounds all weights and outputs to bf16 instead.
     `boxes`: the box head's deltas apply to proposals in source px (detectron) or network px (network); or in network
     px with x1 and y1 edges, where only RoIAlign knows the old convention (continuous) or nothing does (edges)."""
 
-    def __init__(self, folder, quant="none", boxes="detectron"):
+    def __init__(self, folder, quant="none", boxes="detectron", sampling=None):
         self.ops = operators(folder / "model_int8_model.pb")
         self.weights = read_weights(folder / "model_int8_model_init.pb")
-        self.quant, self.boxes = quant, boxes
+        self.quant, self.boxes, self.sampling = quant, boxes, sampling
+        if quant == "bf16":
+            convolved = {n: w.bfloat16().float() for n, w in self.weights.items() if n.endswith("_w_int8")}
+            self.weights.update(convolved)
         self.one = 1.0 if boxes in ("detectron", "network") else 0.0
 
     def run(self, blobs, first=None, last=None):
@@ -219,6 +225,8 @@ class Net:
     def quantised(self, x, a):
         if self.quant == "none" or "Y_scale" not in a:
             return x
+        if self.quant == "bf16":
+            return x.bfloat16().float()
         q = x / a["Y_scale"] + a["Y_zero_point"]
         q = q.round() if self.quant == "full" else q
         return (q.clamp(0, 255) - a["Y_zero_point"]) * a["Y_scale"]
@@ -254,15 +262,15 @@ class Net:
             if self.boxes == "continuous":
                 rois = rois - torch.tensor([0.0, 0.0, 1.0, 1.0])
             rois = torch.cat([torch.zeros(len(rois), 1), rois], 1)
-            side, ratio = (a["pooled_h"], a["pooled_w"]), a["sampling_ratio"] or -1
+            side, ratio = (a["pooled_h"], a["pooled_w"]), self.sampling or a["sampling_ratio"] or -1
             return roi_align(x[0], rois, side, a["spatial_scale"], ratio, aligned=False)
         if op.type == "BBoxTransform":
             height, width, scale = x[2][0].tolist()
             rois, deltas = x[0], x[1]
             if self.boxes == "detectron":
                 rois, height, width = rois / scale, int(height / scale + 0.5), int(width / scale + 0.5)
-            parts = deltas.split(4, 1)
-            boxes = torch.cat([clip(decode(rois, d, a["weights"], self.one), height, width, self.one) for d in parts], 1)
+            boxes = [clip(decode(rois, d, a["weights"], self.one), height, width, self.one) for d in deltas.split(4, 1)]
+            boxes = torch.cat(boxes, 1)
             return boxes if self.boxes == "detectron" else boxes / scale
         if op.type == "BoxWithNMSLimit":
             return limited(x[0], x[1], a, self.one)
@@ -279,7 +287,7 @@ def load(path, square):
     if round(scale * max(height, width)) > LONG_SIDE:
         scale = LONG_SIDE / max(height, width)
     if square:
-        scale = min(scale, square / max(height, width))
+        scale = square / max(height, width)
     small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
     rows, columns = small.shape[:2]
     data = torch.from_numpy(small).permute(2, 0, 1)[None].float()
@@ -301,7 +309,7 @@ def detect(net, path, square=None):
     return blobs["score_nms"], classes, blobs["bbox_nms"], masks, size
 
 
-# --- masks -------------------------------------------------------------------------------------------------------------
+# --- masks -----------------------------------------------------------------------------------------------------------
 
 
 def paste_detectron(mask, box, height, width):
@@ -340,13 +348,14 @@ def paste_ours(mask, box, height, width, plus_one):
     (px, a, fx), (py, b, fy) = samples(lo[0], hi[0], width), samples(lo[1], hi[1], height)
     fx, fy = fx[None], fy[:, None]
     at = lambda rows, columns: cells[rows[:, None], columns[None]]
-    value = (1 - fy) * ((1 - fx) * at(b, a) + fx * at(b, a + 1)) + fy * ((1 - fx) * at(b + 1, a) + fx * at(b + 1, a + 1))
+    row = lambda b: (1 - fx) * at(b, a) + fx * at(b, a + 1)
+    value = (1 - fy) * row(b) + fy * row(b + 1)
     out = np.zeros((height, width), np.uint8)
     out[py[:, None], px[None]] = value >= 127.5
     return out
 
 
-# --- commands ----------------------------------------------------------------------------------------------------------
+# --- commands --------------------------------------------------------------------------------------------------------
 
 
 def evaluate(args):
@@ -358,7 +367,7 @@ def evaluate(args):
     annotations = next((folder / "annotations").glob("*val*.json"))
     truth = COCO(str(annotations))
     categories = sorted(truth.getCatIds())
-    net = Net(args.model, args.quant, args.boxes)
+    net = Net(args.model, args.quant, args.boxes, args.sampling)
     ids = sorted(truth.getImgIds())[: args.limit]
     pastes = {
         "detectron": paste_detectron,
@@ -442,22 +451,23 @@ def main():
     parser.add_argument("model", type=Path)
     parser.add_argument("command", choices=["eval", "detect", "golden", "table", "safetensors"])
     parser.add_argument("paths", nargs="*")
-    parser.add_argument("--quant", default="none", choices=["none", "clamp", "full"])
+    parser.add_argument("--quant", default="none", choices=["none", "clamp", "full", "bf16"])
     parser.add_argument("--boxes", default="detectron", choices=["detectron", "network", "continuous", "edges"])
-    parser.add_argument("--square", type=int, help="pad the input to this side, as an engine of one fixed size does")
+    parser.add_argument("--square", type=int, help="fit the picture into a square, as an engine of one fixed size does")
+    parser.add_argument("--sampling", type=int, help="RoIAlign samples a side of a cell; else as many as it has pixels")
     parser.add_argument("--results")
     parser.add_argument("--limit", type=int)
     args = parser.parse_args()
     if args.command == "eval":
         evaluate(args)
     elif args.command == "detect":
-        net, said = Net(args.model, args.quant, args.boxes), {}
+        net, said = Net(args.model, args.quant, args.boxes, args.sampling), {}
         for path in args.paths:
             scores, classes, boxes, masks, size = detect(net, path, args.square)
             said[Path(path).name] = {
                 "height_width": size,
                 "detections": [
-                    {"score": s, "class": k, "box": b, "mask_mean": float(m.mean()), "mask_area": float((m > 0.5).mean())}
+                    {"score": s, "class": k, "box": b, "mask_share": float((m > 0.5).mean())}
                     for s, k, b, m in zip(scores.tolist(), classes.tolist(), boxes.tolist(), masks.numpy())
                 ],
             }

@@ -63,7 +63,7 @@ fn a_transposed_depthwise_convolution_doubles_bilinearly() {
         .unwrap();
     assert_eq!(g.shape(up), [1, 2, 2, 4].map(Dim::Fixed));
     g.output("up_out", up).unwrap();
-    // One row: both output rows weigh it 0.75, the missing neighbour counts as zero. Columns 0.75 a, 0.75 a + 0.25 b, ...
+    // One row: both output rows weigh it 0.75, as a missing neighbour is zero; along it 0.75 a, then 0.75 a + 0.25 b.
     let got = run(&g, &[16.0, 32.0, 0.0, 16.0]);
     let row = [9.0, 15.0, 21.0, 18.0];
     let twice = [1.0, 7.0, 19.0, 19.0];
