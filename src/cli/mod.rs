@@ -11,6 +11,7 @@ macro_rules! say {
 
 mod demo;
 mod doctor;
+mod engine;
 mod eval;
 mod progress;
 mod run;
@@ -43,6 +44,7 @@ enum Command {
     Segment(segment::Args),
     Eval(eval::Args),
     Synth(synth::Args),
+    Engine(engine::Args),
     Doctor(doctor::Args),
 }
 
@@ -70,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Segment(args) => segment::run(args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
         Command::Synth(args) => synth::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Engine(args) => engine::run(args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(args),
     };
     done.unwrap_or_else(|error| {

@@ -6,6 +6,7 @@ mod backbone;
 mod batches;
 pub mod checkpoint;
 mod identity;
+mod import;
 mod infer;
 mod mask_rcnn;
 mod mask_rcnn2go;
@@ -16,7 +17,9 @@ mod rpn;
 mod weights;
 
 pub use identity::EngineIdentity;
+pub use import::{Import, ImportError, Imported};
 pub use infer::{Inference, MaskRcnn, Masks, ModelError, Options, Spent};
+pub use parts::describe;
 pub use recipe::{
     Channels, Conventions, Depth, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
     TestSettings,

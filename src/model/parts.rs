@@ -110,3 +110,15 @@ impl Layers {
 pub(super) fn described_size(recipe: &Recipe) -> ImageSize {
     Letterbox::of(DESCRIBED_FOR, &recipe.input.sizing).map_or(DESCRIBED_FOR, |fit| fit.network)
 }
+
+/// One line a layer of the dense parts, with shapes and parameters; needs no weights.
+pub fn describe(recipe: &Recipe) -> Result<String, ModelError> {
+    let mut layers = Layers::take(recipe, Weights::blank())?;
+    let features = Element::F32;
+    let mut text = layers.trunk(described_size(recipe), 1, features)?.to_text();
+    text += &layers.box_head(ROWS, features)?.to_text();
+    if let Some(graph) = layers.mask_head(ROWS, features)? {
+        text += &graph.to_text();
+    }
+    Ok(text)
+}

@@ -20,6 +20,8 @@ pub struct Weights {
     tensors: BTreeMap<String, Array>,
     taken: BTreeSet<String>,
     sha256: [u8; 32],
+    /// Any tensor that is asked for is there, full of zeros.
+    blank: bool,
 }
 
 /// Why a file of weights cannot be used.
@@ -122,6 +124,7 @@ impl Weights {
             tensors,
             taken: BTreeSet::new(),
             sha256: Sha256::digest(bytes).into(),
+            blank: false,
         })
     }
 
@@ -132,6 +135,15 @@ impl Weights {
             tensors,
             taken: BTreeSet::new(),
             sha256,
+            blank: false,
+        }
+    }
+
+    /// Zeros of every name and shape, to look at a network whose weights are not at hand.
+    pub fn blank() -> Weights {
+        Weights {
+            blank: true,
+            ..Weights::from_tensors(Path::new("no weights"), BTreeMap::new(), [0; 32])
         }
     }
 
@@ -154,6 +166,12 @@ impl Weights {
 
     /// The tensor `name`, checked.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, WeightsError> {
+        if self.blank {
+            return Ok(Array {
+                shape: shape.to_vec(),
+                values: vec![0.0; shape.iter().product()],
+            });
+        }
         let Some(array) = self.tensors.get(name) else {
             return Err(WeightsError::Missing {
                 path: self.path.clone(),
@@ -162,6 +180,9 @@ impl Weights {
                 nearest: self.nearest(name),
             });
         };
+        if !self.taken.contains(name) {
+            self.taken.insert(name.to_owned());
+        }
         if array.shape != shape {
             return Err(WeightsError::Shape {
                 path: self.path.clone(),
@@ -177,9 +198,6 @@ impl Weights {
                 value,
                 position,
             });
-        }
-        if !self.taken.contains(name) {
-            self.taken.insert(name.to_owned());
         }
         Ok(array.clone())
     }

@@ -1,0 +1,43 @@
+//! `maskcast engine`: what one does with a model before a camera sees it.
+
+mod fetch;
+mod import;
+mod inspect;
+mod time;
+
+use std::path::Path;
+
+use clap::Subcommand;
+
+use crate::model::Recipe;
+
+/// Import, fetch, look at and time engines.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Import(import::Args),
+    Fetch(fetch::Args),
+    Inspect(inspect::Args),
+    Time(time::Args),
+}
+
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Import(args) => import::run(args),
+        Command::Fetch(args) => fetch::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Time(args) => time::run(args),
+    }
+}
+
+/// What a recipe's file is called without its ending.
+fn stem(recipe: &Path, meant: &Recipe) -> String {
+    recipe
+        .file_stem()
+        .map_or_else(|| meant.name.clone(), |stem| stem.to_string_lossy().into_owned())
+}

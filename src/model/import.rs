@@ -1,0 +1,217 @@
+//! Somebody else's checkpoint -> our weights and a recipe beside them. The recipe given says which network it is; the
+//! tensors must be that network's, each of them, or nothing is written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, TensorView};
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use super::checkpoint::{Checkpoint, CheckpointError, Facts, Format};
+use super::infer::ModelError;
+use super::parts::Layers;
+use super::recipe::{Recipe, RecipeError};
+use super::weights::{Weights, hex};
+use crate::engine::graph::Array;
+
+/// What to import, and whereto.
+#[derive(Debug, Clone)]
+pub struct Import<'a> {
+    /// Shards of one checkpoint.
+    pub files: &'a [PathBuf],
+    pub format: Format,
+    pub recipe: &'a Path,
+    /// Made where there is none.
+    pub folder: &'a Path,
+    /// Names of the classes, where they are not the recipe's.
+    pub classes: Option<&'a [String]>,
+}
+
+/// What was written.
+#[derive(Debug, Clone)]
+pub struct Imported {
+    pub recipe: PathBuf,
+    pub weights: PathBuf,
+    pub tensors: usize,
+    /// All numbers of the file, batch norm and its statistics included.
+    pub values: usize,
+    /// What the tensors say of their network; `None` where they are not a ResNet's.
+    pub facts: Option<Facts>,
+    /// The recipe's names did not fit and nobody gave others.
+    pub classes_without_names: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error("{second}: tensor {name:?} is also in {first}")]
+    Twice {
+        name: String,
+        first: PathBuf,
+        second: PathBuf,
+    },
+    #[error("no file of weights was given")]
+    NoFile,
+    #[error("{given} class names for the {found} classes of the checkpoint")]
+    Classes { given: usize, found: usize },
+    #[error("{path}: {reason}")]
+    Write { path: PathBuf, reason: String },
+}
+
+impl Import<'_> {
+    pub fn run(&self) -> Result<Imported, ImportError> {
+        let text = std::fs::read_to_string(self.recipe).map_err(|source| RecipeError::Read {
+            path: self.recipe.to_owned(),
+            source,
+        })?;
+        let mut recipe = Recipe::parse(&text, self.recipe)?;
+        let checkpoint = self.read()?;
+        let facts = match self.format {
+            Format::MaskRcnn2Go => None,
+            // A checkpoint of something else entirely is told tensor by tensor below.
+            _ => checkpoint.facts().ok(),
+        };
+        let classes = self.classes(&recipe, facts.as_ref())?;
+        let classes_without_names = self.classes.is_none() && classes != recipe.classes;
+        recipe.classes.clone_from(&classes);
+
+        let tensors = checkpoint.tensors.len();
+        let values = checkpoint.tensors.values().map(|t| t.values.len()).sum();
+        let (path, sha256) = (checkpoint.path.clone(), checkpoint.sha256);
+        let arrays: BTreeMap<String, Array> = checkpoint
+            .tensors
+            .into_iter()
+            .map(|(name, tensor)| {
+                let (shape, values) = (tensor.shape, tensor.values);
+                (name, Array { shape, values })
+            })
+            .collect();
+        let bytes = stored(&arrays).map_err(|reason| self.fault(self.folder, reason))?;
+        Layers::take(&recipe, Weights::from_tensors(&path, arrays, sha256))?;
+
+        let name = self.recipe.file_stem().unwrap_or_default();
+        let weights = self.folder.join(name).with_extension("safetensors");
+        let written = self.folder.join(name).with_extension("toml");
+        if same_file(&written, self.recipe) {
+            return Err(self.fault(&written, "this is the recipe that was read: give another folder".to_owned()));
+        }
+        std::fs::create_dir_all(self.folder).map_err(|e| self.fault(self.folder, e.to_string()))?;
+        std::fs::write(&weights, &bytes).map_err(|e| self.fault(&weights, e.to_string()))?;
+        let text = self.recipe_text(&text, &weights, &classes, Sha256::digest(&bytes).into(), sha256)?;
+        std::fs::write(&written, text).map_err(|e| self.fault(&written, e.to_string()))?;
+        Recipe::read(&written)?;
+        Ok(Imported {
+            recipe: written,
+            weights,
+            tensors,
+            values,
+            facts,
+            classes_without_names,
+        })
+    }
+
+    /// All shards under our names.
+    fn read(&self) -> Result<Checkpoint, ImportError> {
+        let mut whole: Option<Checkpoint> = None;
+        for file in self.files {
+            let shard = Checkpoint::read(file, self.format)?.canonical(self.format)?;
+            let Some(whole) = &mut whole else {
+                whole = Some(shard);
+                continue;
+            };
+            for (name, tensor) in shard.tensors {
+                if whole.tensors.contains_key(&name) {
+                    let (first, second) = (whole.path.clone(), shard.path);
+                    return Err(ImportError::Twice { name, first, second });
+                }
+                whole.tensors.insert(name, tensor);
+            }
+        }
+        whole.ok_or(ImportError::NoFile)
+    }
+
+    fn classes(&self, recipe: &Recipe, facts: Option<&Facts>) -> Result<Vec<String>, ImportError> {
+        let found = facts.map_or(recipe.classes.len(), |facts| facts.classes);
+        match self.classes {
+            Some(given) if given.len() == found => Ok(given.to_vec()),
+            Some(given) => Err(ImportError::Classes {
+                given: given.len(),
+                found,
+            }),
+            None if recipe.classes.len() == found => Ok(recipe.classes.clone()),
+            None => Ok((1..=found).map(|i| format!("class {i}")).collect()),
+        }
+    }
+
+    /// The recipe with the weights that were written.
+    fn recipe_text(
+        &self,
+        text: &str,
+        weights: &Path,
+        classes: &[String],
+        digest: [u8; 32],
+        source: [u8; 32],
+    ) -> Result<String, ImportError> {
+        let fault = |reason: &dyn std::fmt::Display| self.fault(self.recipe, reason.to_string());
+        let mut table: Table = toml::from_str(text).map_err(|e| fault(&e))?;
+        let text_of = |value: String| Value::String(value);
+        table.insert(
+            "classes".into(),
+            Value::Array(classes.iter().cloned().map(text_of).collect()),
+        );
+        let Some(Value::Table(section)) = table.get_mut("weights") else {
+            return Err(fault(&"no table [weights]"));
+        };
+        let file = weights.file_name().unwrap_or_default().to_string_lossy();
+        section.insert("file".into(), text_of(file.into_owned()));
+        section.insert("sha256".into(), text_of(hex(&digest)));
+        let names: Vec<_> = self
+            .files
+            .iter()
+            .map(|f| f.file_name().unwrap_or_default().to_string_lossy())
+            .collect();
+        let origin = format!("{} ({}, SHA-256 {})", names.join(", "), self.format, hex(&source));
+        section.insert("origin".into(), text_of(origin));
+        let text = toml::to_string(&table).map_err(|e| fault(&e))?;
+        let version = env!("CARGO_PKG_VERSION");
+        Ok(format!("# Written by `maskcast engine import`, version {version}.\n{text}"))
+    }
+
+    fn fault(&self, path: &Path, reason: String) -> ImportError {
+        ImportError::Write {
+            path: path.to_owned(),
+            reason,
+        }
+    }
+}
+
+/// A safetensors file of f32.
+fn stored(arrays: &BTreeMap<String, Array>) -> Result<Vec<u8>, String> {
+    let bytes: Vec<(&String, &Array, Vec<u8>)> = arrays
+        .iter()
+        .map(|(name, a)| (name, a, a.values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+        .collect();
+    let mut views = Vec::with_capacity(bytes.len());
+    for (name, array, data) in &bytes {
+        let view = TensorView::new(Dtype::F32, array.shape.clone(), data).map_err(|e| format!("{name}: {e}"))?;
+        views.push((name.as_str(), view));
+    }
+    safetensors::serialize(views, None).map_err(|e| e.to_string())
+}
+
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "import_tests.rs"]
+mod tests;

@@ -1,0 +1,101 @@
+use super::*;
+use crate::model::golden;
+
+#[test]
+fn our_own_file_comes_back_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = golden::write_engine(dir.path());
+    let folder = dir.path().join("out");
+    let import = Import {
+        files: &[dir.path().join("golden.safetensors")],
+        format: Format::Safetensors,
+        recipe: &recipe,
+        folder: &folder,
+        classes: None,
+    };
+    let imported = import.run().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(imported.recipe, folder.join("golden.toml"));
+    let facts = imported.facts.unwrap();
+    assert_eq!((facts.classes, facts.fpn_width, facts.representation_size), (3, 32, 64));
+    let before = Weights::read(&dir.path().join("golden.safetensors")).unwrap();
+    let after = Weights::read(&imported.weights).unwrap();
+    let written = Recipe::read(&imported.recipe).unwrap();
+    assert_eq!(written.weights.sha256, Some(after.sha256()));
+    assert_eq!(written.classes, ["a", "b", "c"]);
+    assert!(written.weights.origin.starts_with("golden.safetensors (safetensors, SHA-256 "));
+    let name = "backbone.body.conv1.weight";
+    let take = |mut weights: Weights| weights.take(name, &[64, 3, 7, 7]).unwrap();
+    assert_eq!(take(before), take(after));
+
+    let onto_itself = Import {
+        folder: dir.path(),
+        ..import.clone()
+    };
+    let refused = onto_itself.run().unwrap_err().to_string();
+    assert!(refused.contains("this is the recipe that was read"), "{refused}");
+}
+
+#[test]
+fn fine_tuned_class_counts_are_read_from_the_tensors() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = golden::write_engine(dir.path());
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    std::fs::write(
+        &recipe,
+        text.replace("classes = [\"a\", \"b\", \"c\"]", "classes = [\"one\"]"),
+    )
+    .unwrap();
+    let folder = dir.path().join("out");
+    let files = [dir.path().join("golden.safetensors")];
+    let run = |classes: Option<&[String]>| {
+        Import {
+            files: &files,
+            format: Format::Safetensors,
+            recipe: &recipe,
+            folder: &folder,
+            classes,
+        }
+        .run()
+    };
+    let imported = run(None).unwrap();
+    assert!(imported.classes_without_names);
+    assert_eq!(
+        Recipe::read(&imported.recipe).unwrap().classes,
+        ["class 1", "class 2", "class 3"]
+    );
+    let names = ["x", "y", "z"].map(str::to_owned);
+    let imported = run(Some(&names)).unwrap();
+    assert!(!imported.classes_without_names);
+    assert_eq!(Recipe::read(&imported.recipe).unwrap().classes, names);
+    let refused = run(Some(&names[..2])).unwrap_err().to_string();
+    assert_eq!(refused, "2 class names for the 3 classes of the checkpoint");
+}
+
+#[test]
+fn nothing_is_written_of_a_checkpoint_that_does_not_fit() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = golden::write_engine(dir.path());
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    std::fs::write(&recipe, text.replace("resnet18", "resnet34")).unwrap();
+    let folder = dir.path().join("out");
+    let file = dir.path().join("golden.safetensors");
+    let run = |files: &[PathBuf]| {
+        let import = Import {
+            files,
+            format: Format::Torchvision,
+            recipe: &recipe,
+            folder: &folder,
+            classes: None,
+        };
+        import.run().map(|_| ()).unwrap_err().to_string()
+    };
+    let refused = run(std::slice::from_ref(&file));
+    assert!(
+        refused.contains("golden.safetensors: tensor \"backbone.body.layer1.2.conv1.weight\" of shape [24, 24, 3, 3] is missing, the nearest name is"),
+        "{refused}"
+    );
+    let twice = run(&[file.clone(), file]);
+    assert!(twice.contains("tensor \"backbone.body.bn1.bias\" is also in"), "{twice}");
+    assert_eq!(run(&[]), "no file of weights was given");
+    assert!(!folder.exists());
+}
