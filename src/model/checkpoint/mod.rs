@@ -198,5 +198,5 @@ fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, Fault> {
 }
 
 #[cfg(test)]
-#[path = "tests/mod.rs"]
+#[path = "checkpoint_tests.rs"]
 mod tests;

@@ -9,7 +9,7 @@ type Tensors = BTreeMap<String, Tensor>;
 
 /// torchvision's own, of any age.
 pub(super) fn of_torchvision(tensors: Tensors) -> Result<Tensors, Fault> {
-    rename(tensors, |name| name_of_torchvision(name))
+    rename(tensors, name_of_torchvision)
 }
 
 /// detectron2's `GeneralizedRCNN` with an FPN.

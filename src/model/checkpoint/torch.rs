@@ -22,7 +22,7 @@ pub(super) fn archive(bytes: &[u8]) -> Result<(&[u8], Storages<'_>), Fault> {
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(zip_fault)?;
     let mut entries = BTreeMap::new();
     for index in 0..archive.len() {
-        let entry = archive.by_index(index).map_err(zip_fault)?;
+        let entry = archive.by_index_raw(index).map_err(zip_fault)?;
         let name = entry.name().map_err(zip_fault)?.into_owned();
         if entry.compression() != CompressionMethod::Stored || entry.encrypted() {
             let got = format!("{name:?} compressed or encrypted");

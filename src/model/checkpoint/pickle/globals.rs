@@ -29,6 +29,8 @@ pub(in super::super) enum Global {
     NumpyScalar,
     NumpyFromBuffer,
     Encode,
+    /// Empty ones: how protocol 2 writes them.
+    Bytes,
 }
 
 impl Global {
@@ -55,6 +57,7 @@ impl Global {
             ("numpy.core.multiarray", "scalar") => Global::NumpyScalar,
             ("numpy.core.numeric", "_frombuffer") => Global::NumpyFromBuffer,
             ("_codecs", "encode") => Global::Encode,
+            ("builtins" | "__builtin__", "bytes") => Global::Bytes,
             _ => return None,
         })
     }
@@ -151,6 +154,7 @@ pub(super) fn call<'a>(machine: &mut Machine<'a>, global: Global, arguments: Val
         (Global::Dict, _) => Object::Dict(Vec::new()),
         (Global::Opaque, _) => Object::Opaque,
         (Global::Size | Global::Parameter, &[same, ..]) => return Ok(same),
+        (Global::Bytes, []) => return Ok(Value::Bytes(&[])),
         (Global::Tensor, &[storage, offset, sizes, strides, ..]) => {
             tensor(machine, storage, offset, sizes, strides, None)?
         }
@@ -172,7 +176,8 @@ pub(super) fn call<'a>(machine: &mut Machine<'a>, global: Global, arguments: Val
                 return Err(machine.fault("expected each storage once, got more bytes of them than the file has"));
             };
             machine.nested_left = left;
-            Object::Storage(torch::storage_alone(bytes)?)
+            let storage = torch::storage_alone(bytes);
+            Object::Storage(storage.map_err(|fault| machine.fault(format_args!("in the storage given: {fault}")))?)
         }
         (Global::NumpyReconstruct, [Value::Global(Global::Ndarray), ..]) => Object::Array(Array {
             element: None,

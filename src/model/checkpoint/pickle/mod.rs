@@ -405,5 +405,5 @@ impl<'a> Machine<'a> {
 }
 
 #[cfg(test)]
-#[path = "tests.rs"]
+#[path = "pickle_tests.rs"]
 mod tests;
