@@ -4,24 +4,47 @@
 // A function compiled for instructions that not every processor has can only be called so; the check stands just above.
 #![allow(unsafe_code)]
 
-/// How to add a product.
+/// What a set of instructions is good at.
 pub(super) trait Lanes {
+    /// Sums of f32 that stay in registers: half of what they hold.
+    const SUMS: usize;
     fn mul_add(a: f32, b: f32, sum: f32) -> f32;
 }
 
-/// One instruction, one rounding.
+/// 32 registers of 16, products added by one instruction with one rounding.
+#[cfg(target_arch = "x86_64")]
+pub(super) enum Avx512 {}
+/// 16 registers of 8, or 32 of 4; likewise.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) enum Fused {}
-/// A product, then a sum: without such an instruction `f32::mul_add` is a call of a library.
-pub(super) enum Separate {}
+/// 16 registers of 4. A product, then a sum: without an instruction for both `f32::mul_add` is a call of a library.
+#[cfg(any(test, not(target_arch = "aarch64")))]
+pub(super) enum Baseline {}
 
-impl Lanes for Fused {
+#[cfg(target_arch = "x86_64")]
+impl Lanes for Avx512 {
+    const SUMS: usize = 128;
+
     #[inline(always)]
     fn mul_add(a: f32, b: f32, sum: f32) -> f32 {
         a.mul_add(b, sum)
     }
 }
 
-impl Lanes for Separate {
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+impl Lanes for Fused {
+    const SUMS: usize = 64;
+
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, sum: f32) -> f32 {
+        a.mul_add(b, sum)
+    }
+}
+
+#[cfg(any(test, not(target_arch = "aarch64")))]
+impl Lanes for Baseline {
+    const SUMS: usize = 32;
+
     #[inline(always)]
     fn mul_add(a: f32, b: f32, sum: f32) -> f32 {
         a * b + sum
@@ -49,7 +72,7 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
             // SAFETY: the processor has all that `avx2` is compiled for, as just asked.
             return unsafe { avx2(kernel) };
         }
-        kernel.run::<Separate>()
+        kernel.run::<Baseline>()
     }
     #[cfg(target_arch = "aarch64")]
     {
@@ -57,14 +80,14 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
-        kernel.run::<Separate>()
+        kernel.run::<Baseline>()
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
 fn avx512<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<Fused>()
+    kernel.run::<Avx512>()
 }
 
 #[cfg(target_arch = "x86_64")]

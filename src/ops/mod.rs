@@ -12,7 +12,7 @@
 //! left for a quarter pixel at 800. Objects hold scratch memory: one a worker, reused for each frame.
 //!
 //! What is not a number is nobody's box: a logit, delta or edge that is NaN, or an edge that is infinite, is left out, never
-//! an error and never a panic. NaN in a feature map stays in that map's own sums.
+//! an error and never a panic.
 
 pub mod bench;
 pub mod box_deltas;

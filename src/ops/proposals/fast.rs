@@ -150,7 +150,7 @@ impl Kernel for SelectBest<'_> {
                     best.push(u64::from(descending_key(logit)) << 32 | (index * BLOCK + i) as u64);
                 }
             }
-            if best.len() >= 2 * count + BLOCK {
+            if best.len() >= count.saturating_mul(2).saturating_add(BLOCK) {
                 let (_, least, _) = best.select_nth_unstable(count - 1);
                 (floor, full) = (value_of_key((*least >> 32) as u32), true);
                 best.truncate(count);

@@ -119,7 +119,9 @@ impl RoiAlign {
 
     /// Values of one pooled RoI.
     fn values(&self) -> usize {
-        self.channels * self.output_side * self.output_side
+        self.channels
+            .saturating_mul(self.output_side)
+            .saturating_mul(self.output_side)
     }
 
     /// Index into `levels` of the map a RoI is pooled from.
@@ -164,7 +166,7 @@ impl RoiAlign {
                 });
             }
         }
-        let expected = rois * self.values();
+        let expected = rois.saturating_mul(self.values());
         if expected != got {
             return Err(RoiAlignError::Output { expected, got, rois });
         }
