@@ -9,35 +9,43 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{QuantizeError, Range, ScaleTable, full_name};
-use crate::engine::graph::{Array, Attribute, Constant, Dim, Graph, GraphError, Node};
+use crate::engine::graph::{Array, Attribute, Constant, Dim, Graph, GraphError, Node, Value};
 
-/// Names of the values whose ranges [`quantize`] needs, sorted; for [`Graph::with_outputs`].
-pub fn observed_tensors(graph: &Graph) -> Vec<String> {
+/// `graph` that also gives out, in f32, each value whose range [`quantize`] needs; and, for [`super::Observer::observe`],
+/// which output is which tensor. Tensors are named by the layer or input that makes their values, so a table does not
+/// change with the names, order and type in which a graph takes and gives its values.
+pub fn observable(graph: &Graph) -> Result<(Graph, Vec<(usize, String)>), GraphError> {
     let flow = Flow::of(graph);
     let weighted = graph.nodes.iter().filter(|node| weight_axis(node).is_some());
-    let sources: BTreeSet<&str> = weighted.map(|node| flow.source(input(node))).collect();
-    sources.into_iter().map(str::to_owned).collect()
+    let places: BTreeSet<&str> = weighted.map(|node| flow.place(input(node))).collect();
+    let places: Vec<&str> = places.into_iter().collect();
+    let graph = graph.with_outputs(&places)?;
+    let tensor = |(index, value): (usize, &Value)| {
+        let seen = places.contains(&value.name.as_str());
+        seen.then(|| (index, flow.maker(&value.name).to_owned()))
+    };
+    let seen = graph.outputs().enumerate().filter_map(tensor).collect();
+    Ok((graph, seen))
 }
 
 /// `graph` with Q/DQ around every layer with weights that `table` does not keep in float. Names of inputs, outputs and
 /// layers stay.
 pub fn quantize(graph: &Graph, table: &ScaleTable) -> Result<Graph, QuantizeError> {
-    check_names(graph, table)?;
+    let flow = Flow::of(graph);
+    check_names(graph, &flow, table)?;
     let kept = |node: &Node| table.keep_float.contains_key(&full_name(&graph.name, &node.name));
     let axis_of = |node: &Node| weight_axis(node).filter(|_| !kept(node));
 
-    let flow = Flow::of(graph);
     let mut ranges = BTreeMap::new();
     let mut moved = BTreeSet::new();
     for node in graph.nodes.iter().filter(|node| axis_of(node).is_some()) {
-        let source = flow.source(input(node));
-        let tensor = full_name(&graph.name, source);
+        let tensor = full_name(&graph.name, flow.maker(input(node)));
         let Some(&range) = table.activations.get(&tensor) else {
             let layer = full_name(&graph.name, &node.name);
             return Err(QuantizeError::NoRange { tensor, layer });
         };
-        ranges.insert(source, range);
-        moved.extend(flow.between(input(node)));
+        ranges.insert(flow.place(input(node)), range);
+        moved.extend(flow.moved(input(node)));
     }
 
     let mut out = Quantized::over(graph);
@@ -58,12 +66,13 @@ pub fn quantize(graph: &Graph, table: &ScaleTable) -> Result<Graph, QuantizeErro
 }
 
 /// Refuses a table that speaks of tensors or layers this part does not have: it is of another network.
-fn check_names(graph: &Graph, table: &ScaleTable) -> Result<(), QuantizeError> {
+fn check_names(graph: &Graph, flow: &Flow<'_>, table: &ScaleTable) -> Result<(), QuantizeError> {
     let prefix = full_name(&graph.name, "");
     let of_this_part = |name: &&String| name.starts_with(&prefix);
-    let tensors = observed_tensors(graph);
+    let weighted = graph.nodes.iter().filter(|node| weight_axis(node).is_some());
+    let tensors: BTreeSet<&str> = weighted.map(|node| flow.maker(input(node))).collect();
     for name in table.activations.keys().filter(of_this_part) {
-        if !tensors.iter().any(|tensor| name.get(prefix.len()..) == Some(tensor)) {
+        if !name.get(prefix.len()..).is_some_and(|tensor| tensors.contains(tensor)) {
             return Err(QuantizeError::UnknownTensor(name.clone()));
         }
     }
@@ -98,32 +107,50 @@ fn input(node: &Node) -> &str {
 /// Which node makes which value.
 struct Flow<'g> {
     producers: BTreeMap<&'g str, &'g Node>,
+    given_out: BTreeSet<&'g str>,
 }
 
 impl<'g> Flow<'g> {
     fn of(graph: &'g Graph) -> Flow<'g> {
-        let mut producers: BTreeMap<&str, &Node> = BTreeMap::new();
-        for node in graph.nodes.iter().filter(|node| keeps_values(node)) {
-            producers.insert(&graph.value(node.output).name, node);
+        let made = |node: &'g Node| (graph.value(node.output).name.as_str(), node);
+        Flow {
+            producers: graph.nodes.iter().map(made).collect(),
+            given_out: graph.outputs().map(|output| output.name.as_str()).collect(),
         }
-        // What is given out must not become coarser by being moved behind a Q/DQ.
-        for output in graph.outputs() {
-            producers.remove(output.name.as_str());
-        }
-        Flow { producers }
     }
 
-    /// Values that are `tensor`'s in another place or order, `tensor` first, its source not among them.
-    fn between<'a>(&'a self, tensor: &'g str) -> impl Iterator<Item = &'g str> + 'a {
-        let next = |t: &&'g str| self.producers.get(t).map(|node| input(node));
-        std::iter::successors(Some(tensor), next).take_while(|t| self.producers.contains_key(t))
+    /// What `tensor` has its values from, unchanged. What is given out must not become coarser by being moved behind a Q/DQ.
+    fn before(&self, tensor: &str) -> Option<&'g str> {
+        let node = self.producers.get(tensor)?;
+        (keeps_values(node) && !self.given_out.contains(tensor)).then(|| input(node))
     }
 
-    /// Where the values of `tensor` were made.
-    fn source(&self, tensor: &'g str) -> &'g str {
-        let last = self.between(tensor).last();
-        last.and_then(|t| self.producers.get(t))
-            .map_or(tensor, |node| input(node))
+    /// Values that are those of `tensor`'s place at another place or in another order, `tensor` first.
+    fn moved<'a>(&'a self, tensor: &'g str) -> impl Iterator<Item = &'g str> + 'a {
+        std::iter::successors(Some(tensor), |t| self.before(t)).take_while(|t| self.before(t).is_some())
+    }
+
+    /// Where Q/DQ goes for a layer that reads `tensor`.
+    fn place<'t>(&self, tensor: &'t str) -> &'t str
+    where
+        'g: 't,
+    {
+        std::iter::successors(Some(tensor), |t| self.before(t))
+            .last()
+            .unwrap_or(tensor)
+    }
+
+    /// The layer or input that made the values of `tensor`. Beyond a Cast too: it is there for the type in which a graph
+    /// takes or gives values.
+    fn maker<'t>(&self, tensor: &'t str) -> &'t str
+    where
+        'g: 't,
+    {
+        match self.producers.get(tensor) {
+            Some(node) if keeps_values(node) || node.op == "Cast" => self.maker(input(node)),
+            Some(node) => &node.name,
+            None => tensor,
+        }
     }
 }
 

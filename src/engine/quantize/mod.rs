@@ -2,8 +2,8 @@
 //! of them ([`ScaleTable`], `calibration/int8/NAME.toml`), and the graph with Q/DQ nodes by that table ([`quantize`]).
 //! Not here: which pictures are shown, and what runs between the parts of a network (`model`).
 //!
-//! To calibrate: for each part compile `graph.with_outputs(&observed_tensors(&graph))` in f32; after each run give every
-//! output named by [`observed_tensors`] to [`Observer::observe`]; at the end [`Observer::finish`] has the table's ranges.
+//! To calibrate: for each part compile the graph of [`observable`] in f32; after each run give every output it names to
+//! [`Observer::observe`]; at the end [`Observer::finish`] has the table's ranges.
 //!
 //! A number q of 8 bits stands for `scale * (q - zero_point)`. Weights: i8, symmetric, a scale each output channel.
 //! Activations: u8, one scale a tensor; zero itself is always one of the 256 values, for padding and ReLU are made of it.
@@ -14,7 +14,7 @@ mod observe;
 mod table;
 
 pub use histogram::{Histogram, Method};
-pub use insert::{observed_tensors, quantize};
+pub use insert::{observable, quantize};
 pub use observe::Observer;
 pub use table::{Data, Digest, Range, ScaleTable, TableError};
 

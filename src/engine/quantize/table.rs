@@ -17,7 +17,7 @@ use crate::engine::graph::Graph;
 pub struct ScaleTable {
     /// Of the weights file the ranges were seen with.
     pub weights_sha256: Digest,
-    /// [`Digest::of_graphs`] of the float parts.
+    /// [`Digest::of_layers`] of the parts.
     pub network_sha256: Digest,
     pub method: Method,
     pub data: Data,
@@ -108,7 +108,7 @@ impl ScaleTable {
     pub fn check(&self, path: &Path, weights_sha256: [u8; 32], parts: &[&Graph]) -> Result<(), TableError> {
         let pairs = [
             ("weights", self.weights_sha256, Digest(weights_sha256)),
-            ("network", self.network_sha256, Digest::of_graphs(parts)),
+            ("network", self.network_sha256, Digest::of_layers(parts)),
         ];
         for (what, expected, got) in pairs {
             if expected != got {
@@ -193,12 +193,18 @@ impl TryFrom<WrittenRange> for Range {
 }
 
 impl Digest {
-    /// Of what the parts are made of, layer by layer; the weights have a digest of their own. Of graphs built for any
-    /// number of RoIs, so that how RoIs are batched does not matter.
-    pub fn of_graphs(parts: &[&Graph]) -> Digest {
+    /// Of the names, windows and sizes of the layers with weights: what the numbers in them are has a digest of its own, and
+    /// how a graph takes and gives values, and how many at once, does not matter to their ranges.
+    pub fn of_layers(parts: &[&Graph]) -> Digest {
         let mut hash = <sha2::Sha256 as sha2::Digest>::new();
         for graph in parts {
-            sha2::Digest::update(&mut hash, graph.to_text());
+            for node in graph.nodes.iter().filter(|node| node.parameters > 0) {
+                let line = format!(
+                    "{}/{} {} {} {}\n",
+                    graph.name, node.name, node.op, node.detail, node.parameters
+                );
+                sha2::Digest::update(&mut hash, line);
+            }
         }
         Digest(sha2::Digest::finalize(hash).into())
     }

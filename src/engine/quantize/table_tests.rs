@@ -84,20 +84,23 @@ fn scales_of_known_ranges() {
 
 #[test]
 fn another_network_or_other_weights_are_refused() {
-    use crate::engine::graph::Dim;
-    let graph = |rows| {
+    use crate::engine::graph::{Array, Dim};
+    let graph = |rows: Dim, out: usize| {
         let mut g = Graph::new("trunk");
-        let x = g.input("x", &[Dim::Fixed(rows)]).unwrap();
-        let y = g.relu("y", x).unwrap();
+        let x = g.input("x", &[rows, Dim::Fixed(1)]).unwrap();
+        let zeros = |shape: Vec<usize>| Array::new(shape, vec![0.0; out]).unwrap();
+        let y = g.linear("y", x, zeros(vec![out, 1]), zeros(vec![out])).unwrap();
         g.output("out", y).unwrap();
         g
     };
     let mut table = parse(EXAMPLE).unwrap();
-    let (one, two) = (graph(1), graph(2));
-    table.network_sha256 = Digest::of_graphs(&[&one]);
+    let (one, two) = (graph(Dim::Fixed(1), 1), graph(Dim::Fixed(1), 2));
+    table.network_sha256 = Digest::of_layers(&[&one]);
     let weights = table.weights_sha256.0;
     let path = Path::new("t.toml");
     table.check(path, weights, &[&one]).unwrap();
+    // another batch is the same network
+    table.check(path, weights, &[&graph(Dim::Named("r"), 1)]).unwrap();
     let other = table.check(path, weights, &[&two]).unwrap_err().to_string();
     assert!(other.starts_with("t.toml: made for network "), "{other}");
     let other = table.check(path, [0; 32], &[&one]).unwrap_err().to_string();

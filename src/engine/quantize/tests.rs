@@ -74,13 +74,11 @@ fn small() -> Graph {
 }
 
 fn calibrated(graph: &Graph, input: &[f32], keep: &[&str]) -> ScaleTable {
-    let names = observed_tensors(graph);
-    let seen = graph.with_outputs(&names).unwrap();
+    let (seen, tensors) = observable(graph).unwrap();
+    let out = run(&seen, input);
     let mut observer = Observer::new(Method::Max);
-    for (value, values) in seen.outputs().zip(run(&seen, input)) {
-        if names.contains(&value.name) {
-            observer.observe(graph.name(), &value.name, &values);
-        }
+    for (index, tensor) in &tensors {
+        observer.observe(graph.name(), tensor, &out[*index]);
     }
     ScaleTable {
         activations: observer.finish().unwrap(),
@@ -95,23 +93,65 @@ fn pixels() -> Vec<f32> {
 #[test]
 fn what_layers_with_weights_read_is_observed_where_it_is_made() {
     let g = small();
-    assert_eq!(observed_tensors(&g), ["a.relu", "sum.relu", "up", "x"]);
-    let seen = g.with_outputs(&observed_tensors(&g)).unwrap();
+    let (seen, tensors) = observable(&g).unwrap();
     let names: Vec<&str> = seen.outputs().map(|v| v.name.as_str()).collect();
     assert_eq!(names, ["features", "y", "a.relu", "sum.relu", "up", "x"]);
+    let named = [(2, "a.relu"), (3, "sum.relu"), (4, "up"), (5, "x")].map(|(i, name)| (i, name.to_owned()));
+    assert_eq!(tensors, named);
     let out = run(&seen, &pixels());
     assert_eq!(out[5], pixels());
     assert!(out[2].iter().all(|&v| v >= 0.0) && out[2].iter().any(|&v| v > 1.0));
+    let table = calibrated(&g, &pixels(), &[]);
+    let extreme = |values: &[f32]| values.iter().fold((0f32, 0f32), |(l, h), &v| (l.min(v), h.max(v)));
+    for (index, name) in tensors {
+        let range = table.activations[&format!("small/{name}")];
+        assert_eq!((range.low(), range.high()), extreme(&out[index]), "{name}");
+    }
     assert_eq!(
         g.with_outputs(&["nowhere"]).unwrap_err().to_string(),
         "graph \"small\" has no value \"nowhere\""
     );
-    let table = calibrated(&g, &pixels(), &[]);
-    let extreme = |values: &[f32]| values.iter().fold((0f32, 0f32), |(l, h), &v| (l.min(v), h.max(v)));
-    for (name, values) in ["a.relu", "sum.relu", "up", "x"].iter().zip(&out[2..]) {
-        let range = table.activations[&format!("small/{name}")];
-        assert_eq!((range.low(), range.high()), extreme(values), "{name}");
+}
+
+/// A table is good for every form of a network: outputs under any name, inputs with the channels first or last.
+#[test]
+fn a_tensor_is_named_by_what_makes_it() {
+    let head = |given_out: bool, channels_last: bool| {
+        let mut g = Graph::new("head");
+        let one = Window::new(1, 1, 0);
+        let shape = if channels_last { [1, 4, 4, 2] } else { [1, 2, 4, 4] };
+        let mut x = g.input("rois", &shape.map(Dim::Fixed)).unwrap();
+        if channels_last {
+            x = g.transpose("rois.planes", x, &[0, 3, 1, 2]).unwrap();
+        }
+        let a = g
+            .conv("a", x, array(&[2, 2, 1, 1], noise(1)), array(&[2], noise(2)), one)
+            .unwrap();
+        let b = g
+            .conv("b", a, array(&[2, 2, 1, 1], noise(3)), array(&[2], noise(4)), one)
+            .unwrap();
+        if given_out {
+            g.output("features", a).unwrap();
+        }
+        g.output("logits", b).unwrap();
+        g
+    };
+    let values: Vec<f32> = (0..32).map(noise(5)).collect();
+    let plain = head(false, false);
+    let table = calibrated(&plain, &values, &[]);
+    assert_eq!(table.activations.keys().collect::<Vec<_>>(), ["head/a", "head/rois"]);
+    let expected = run(&quantize(&plain, &table).unwrap(), &values);
+    let given = head(true, true);
+    assert_eq!(
+        observable(&given).unwrap().1,
+        [(0, "a".to_owned()), (2, "rois".to_owned())]
+    );
+    let last: Vec<f32> = (0..32).map(|i| values[i % 2 * 16 + i / 2]).collect();
+    let got = run(&quantize(&given, &table).unwrap(), &last);
+    for (a, b) in expected[0].iter().zip(&got[1]) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
+    assert_eq!(Digest::of_layers(&[&plain]), Digest::of_layers(&[&given]));
 }
 
 #[test]
@@ -141,7 +181,13 @@ fn whole_numbers_are_exact() {
         let x = g.input("x", &[1, 2, 6, 6].map(Dim::Fixed)).unwrap();
         let whole = |seed| {
             let noise = noise(seed);
-            move |i: usize| if i % 7 == 0 { 127.0 } else { (noise(i) * 127.0).round() }
+            move |i: usize| {
+                if i.is_multiple_of(7) {
+                    127.0
+                } else {
+                    (noise(i) * 127.0).round()
+                }
+            }
         };
         // Channel 2 is a quarter of the others: each has a scale of its own.
         let conv = |i: usize| whole(1)(i) * if i / 18 == 2 { 0.25 } else { 1.0 };
