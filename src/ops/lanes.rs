@@ -96,3 +96,15 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
 fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Fused>()
 }
+
+/// Runs a kernel with each set of instructions there is, not the widest alone.
+#[cfg(test)]
+pub(super) fn dispatch_each<K: Kernel>(mut kernel: impl FnMut() -> K, mut check: impl FnMut(K::Output)) {
+    check(dispatch(kernel()));
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has all that `avx2` is compiled for, as just asked.
+        check(unsafe { avx2(kernel()) });
+    }
+    check(kernel().run::<Baseline>());
+}
