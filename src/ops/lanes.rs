@@ -6,7 +6,7 @@
 
 /// What a set of instructions is good at.
 pub(super) trait Lanes {
-    /// Sums of f32 that stay in registers: half of what they hold.
+    /// Sums of f32 to have at once: they stay in registers, and more are not faster.
     const SUMS: usize;
     fn mul_add(a: f32, b: f32, sum: f32) -> f32;
 }
@@ -64,11 +64,12 @@ pub(super) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::is_x86_feature_detected as has;
-        if has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") && has!("fma") {
+        let fused = has!("avx2") && has!("fma");
+        if fused && has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl") {
             // SAFETY: the processor has all that `avx512` is compiled for, as just asked.
             return unsafe { avx512(kernel) };
         }
-        if has!("avx2") && has!("fma") {
+        if fused {
             // SAFETY: the processor has all that `avx2` is compiled for, as just asked.
             return unsafe { avx2(kernel) };
         }
@@ -94,4 +95,16 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx2,fma")]
 fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Fused>()
+}
+
+/// Runs a kernel with each set of instructions there is, not the widest alone.
+#[cfg(test)]
+pub(super) fn dispatch_each<K: Kernel>(mut kernel: impl FnMut() -> K, mut check: impl FnMut(K::Output)) {
+    check(dispatch(kernel()));
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        // SAFETY: the processor has all that `avx2` is compiled for, as just asked.
+        check(unsafe { avx2(kernel()) });
+    }
+    check(kernel().run::<Baseline>());
 }

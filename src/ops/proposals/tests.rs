@@ -1,5 +1,6 @@
 use super::super::super::BoxWidth;
 use super::super::super::box_deltas::BoxCoder;
+use super::super::super::lanes::dispatch_each;
 use super::super::{AnchorRounding, Strides, base_anchors, cpu};
 use super::*;
 use crate::ops::goldens::{assert_boxes, assert_close, boxes, floats, golden, noise, size};
@@ -304,8 +305,16 @@ proptest! {
             .collect();
         all.sort_unstable();
         all.truncate(count);
-        let mut best = vec![1];
-        dispatch(SelectBest { logits: &logits, count, best: &mut best });
-        prop_assert_eq!(best, all);
+        struct Select<'a>(&'a [f32], usize);
+        impl Kernel for Select<'_> {
+            type Output = Vec<u64>;
+            #[inline(always)]
+            fn run<L: Lanes>(self) -> Vec<u64> {
+                let mut best = vec![1];
+                SelectBest { logits: self.0, count: self.1, best: &mut best }.run::<L>();
+                best
+            }
+        }
+        dispatch_each(|| Select(&logits, count), |best| assert_eq!(best, all));
     }
 }

@@ -193,48 +193,43 @@ fn sum_block<T: Element, L: Lanes, const N: usize>(features: &[T], taps: &[(usiz
 #[cfg(test)]
 mod tests {
     use super::super::super::bench::noise;
-    use super::super::super::lanes::Baseline;
+    use super::super::super::lanes::dispatch_each;
     use super::*;
     use half::bf16;
 
+    struct Sum<'a, T>(&'a [T], &'a [(usize, f32)], usize);
+
+    impl<T: Element> Kernel for Sum<'_, T> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> Vec<f32> {
+            let mut out = vec![T::from_f32(9.0); self.2];
+            sum_channels::<T, L>(self.0, self.1, &mut out);
+            out.into_iter().map(T::to_f32).collect()
+        }
+    }
+
     #[test]
     fn all_instructions_sum_alike() {
-        let channels = 301; // blocks of 128, 64, 32 and 16, and 13 more
+        let channels = 128 + 64 + 32 + 16 + 13; // every size of block, and some left over
         let taps: Vec<(usize, f32)> = noise(12, 3)
             .iter()
             .enumerate()
             .map(|(i, w)| (i * channels, *w))
             .collect();
-        let features = noise(12 * channels, 4);
-        let expected: Vec<f64> = (0..channels)
-            .map(|c| {
-                taps.iter()
-                    .map(|(at, w)| f64::from(*w) * f64::from(features[at + c]))
-                    .sum()
-            })
-            .collect();
-        let close = |got: &[f32], tolerance: f64| {
-            let near = |(a, b): (&f32, &f64)| (f64::from(*a) - b).abs() <= tolerance;
-            got.iter().zip(&expected).all(near)
-        };
-        let mut sums = vec![9.0; channels];
-        sum_channels::<f32, Baseline>(&features, &taps, &mut sums);
-        assert!(close(&sums, 2e-6));
-        struct Sum<'a>(&'a [f32], &'a [(usize, f32)], &'a mut [f32]);
-        impl Kernel for Sum<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn run<L: Lanes>(self) {
-                sum_channels::<f32, L>(self.0, self.1, self.2);
+        // Such as bf16 holds exactly.
+        let halves: Vec<bf16> = noise(12 * channels, 4).iter().map(|v| bf16::from_f32(*v)).collect();
+        let features: Vec<f32> = halves.iter().map(|v| v.to_f32()).collect();
+        let product = |c: usize, (at, w): &(usize, f32)| f64::from(*w) * f64::from(features[at + c]);
+        let exact = |c: usize| taps.iter().map(|tap| product(c, tap)).sum::<f64>();
+        let expected: Vec<f32> = (0..channels).map(|c| exact(c) as f32).collect();
+        let check = |got: Vec<f32>, relative: f32| {
+            for (a, b) in got.iter().zip(&expected) {
+                assert!((a - b).abs() <= 2e-6 + relative * b.abs(), "{a}, expected {b}");
             }
-        }
-        sums.fill(9.0);
-        dispatch(Sum(&features, &taps, &mut sums));
-        assert!(close(&sums, 2e-6));
-        let halves: Vec<bf16> = features.iter().map(|v| Element::from_f32(*v)).collect();
-        let mut half_sums = vec![bf16::ONE; channels];
-        sum_channels::<bf16, Baseline>(&halves, &taps, &mut half_sums);
-        let sums: Vec<f32> = half_sums.iter().map(|v| Element::to_f32(*v)).collect();
-        assert!(close(&sums, 0.03)); // of values up to 4
+        };
+        dispatch_each(|| Sum(&features, &taps, channels), |got| check(got, 0.0));
+        dispatch_each(|| Sum(&halves, &taps, channels), |got| check(got, 1.0 / 256.0));
     }
 }
