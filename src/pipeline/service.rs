@@ -93,6 +93,10 @@ impl Service {
             "{name} ({} {}, {})",
             executor.name, executor.version, executor.precision
         );
+        let self_test = match network.self_test_result() {
+            Some(deviation) => format!("passed: {:.4} of {} allowed", deviation.error, deviation.limit),
+            None => "skipped: the engine's recipe names none".to_owned(),
+        };
         let identity_json = network.identity().canonical_json.clone();
 
         let settings = PublishSettings {
@@ -109,7 +113,7 @@ impl Service {
             engine: EngineIdentity {
                 name: engine.clone(),
                 identity_json: identity_json.clone(),
-                self_test: "skipped: no reference answers are bundled".to_owned(),
+                self_test,
                 device: executor.device.clone(),
             },
         };

@@ -5,7 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod self_test;
 mod trunk;
+
+pub use self_test::{Deviation, SelfTest, SelfTestError};
 
 use trunk::{Trunk, Trunks};
 
@@ -83,6 +86,8 @@ pub enum ModelError {
     MaskSelect(#[from] MaskSelectError),
     #[error("picture of {image} in a network input of {network}")]
     ImageSize { image: ImageSize, network: ImageSize },
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
     #[error("picture {index} of a batch of {batch}")]
     Batch { index: usize, batch: usize },
     #[error("nothing was put into the network's input yet")]
@@ -105,6 +110,7 @@ pub struct MaskRcnn {
     /// `None`: the network draws no masks.
     mask_head: Option<Batches>,
     scratch: Scratch,
+    self_test: Option<Deviation>,
 }
 
 /// Kept between pictures for their memory.
@@ -191,10 +197,12 @@ impl MaskRcnn {
         };
         let weights = Weights::read(&recipe.weights.file)?;
         weights.check_digest(sha256)?;
-        MaskRcnn::build(recipe, weights, options)
+        let mut net = MaskRcnn::build(recipe, weights, options)?;
+        net.self_test = net.check_self_test()?;
+        Ok(net)
     }
 
-    /// From parts in memory; the recipe's digest of the weights is not looked at.
+    /// From parts in memory; neither the recipe's digest of the weights nor its self-test is looked at.
     pub fn build(mut recipe: Recipe, weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
         if let Some(score) = options.score_threshold {
             recipe.test.score_threshold = score;
@@ -232,6 +240,7 @@ impl MaskRcnn {
             identity,
             text,
             recipe,
+            self_test: None,
         };
         if let Sizing::Fixed(size) = net.recipe.input.sizing {
             net.input_mut(size, 1)?; // compiled now, not at the first picture
@@ -251,6 +260,11 @@ impl MaskRcnn {
 
     pub fn identity(&self) -> &EngineIdentity {
         &self.identity
+    }
+
+    /// How the self-test at load ended; `None` when the engine has none. A failed one is never loaded.
+    pub fn self_test_result(&self) -> Option<&Deviation> {
+        self.self_test.as_ref()
     }
 
     /// One line a layer of the three parts.

@@ -19,6 +19,7 @@ pub(super) struct Trunk {
     pub size: ImageSize,
     pub batch: usize,
     pub program: Program,
+    pub output_names: Vec<String>,
     /// Cells of each level RoIs are pooled from.
     roi_grids: Vec<ImageSize>,
     /// Cells of each level of the region proposal network.
@@ -75,6 +76,8 @@ impl Trunk {
             size,
             batch,
             program,
+            // Without what they are stored as, which is the executor's choice.
+            output_names: graph.outputs().map(|value| value.name.clone()).collect(),
             roi_grids: roi.to_vec(),
             rpn_grids: rest[..rest.len() / 2].to_vec(),
         })

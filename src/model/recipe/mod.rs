@@ -24,6 +24,8 @@ pub struct Recipe {
     pub precision: Precision,
     /// Ranges of the activations, for int8.
     pub scale_table: Option<PathBuf>,
+    /// What the parts say of the bundled picture, as computed where the engine was made.
+    pub self_test: Option<PathBuf>,
 }
 
 /// Which layers there are.

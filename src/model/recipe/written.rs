@@ -116,6 +116,7 @@ struct WrittenTest {
 struct WrittenExecutor {
     precision: String,
     scale_table: Option<PathBuf>,
+    self_test: Option<PathBuf>,
 }
 
 pub(super) fn parse(text: &str, path: &Path) -> Result<Recipe, RecipeError> {
@@ -165,6 +166,7 @@ impl Written {
             test: self.test.meant(reader)?,
             precision,
             scale_table: self.executor.scale_table.map(|table| folder.join(table)),
+            self_test: self.executor.self_test.map(|file| folder.join(file)),
         })
     }
 }
