@@ -56,6 +56,18 @@ fn what_is_no_checkpoint_is_said() {
 }
 
 #[test]
+fn storages_cut_short_are_named() {
+    let legacy = bytes_of("kinds_legacy.pth");
+    let text = parse(&legacy[..legacy.len() - 1], Format::Torchvision)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("expected a whole file, got the end within storage"),
+        "{text}"
+    );
+}
+
+#[test]
 fn stretched_tensors_cannot_fill_the_memory() {
     // One f32 seen as [255, 255] by strides of 0.
     let zip = bytes_of("kinds_zip.pth");
