@@ -30,6 +30,13 @@ fn what_is_no_checkpoint_is_said() {
         ),
         "checkpoint a file: tensor \"a\": expected a tensor or an array, got an integer"
     );
+    let long = [
+        &b"\x80\x02}X\x05\x00\x00\x00model}X\x01\x04\x00\x00"[..],
+        &[b'a'; 1025],
+        b"Nss.",
+    ]
+    .concat();
+    assert!(text(&long, Format::Detectron2).ends_with("expected names of at most 1024 bytes, got one of 1025 bytes"));
     let zip = bytes_of("kinds_zip.pth");
     let text_of = |old: &[u8], new: &[u8]| text(&replace(&zip, old, new), Format::Torchvision);
     assert!(text_of(b"little", b"biggie").ends_with("expected little-endian storages, got byte order \"biggie\""));
