@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::*;
 
+#[cfg(test)]
 #[path = "hostile_tests.rs"]
 mod hostile;
 
@@ -365,6 +366,40 @@ fn facts_of_a_small_network() {
     odd.tensors.clear();
     let text = odd.facts().unwrap_err().to_string();
     assert!(text.ends_with("tensor \"backbone.body.layer1.0.conv1.weight\": expected a tensor, got none"));
+}
+
+#[test]
+fn safetensors_of_every_format() {
+    use ::safetensors::tensor::TensorView;
+
+    let counts: Vec<u8> = [3i64, -4].iter().flat_map(|v| v.to_le_bytes()).collect();
+    let bytes = ::safetensors::serialize(
+        [
+            (
+                "rpn.head.conv.bias",
+                TensorView::new(Dtype::I64, vec![2], &counts).unwrap(),
+            ),
+            ("a", TensorView::new(Dtype::BOOL, vec![1, 2], &[0, 1]).unwrap()),
+        ],
+        None,
+    )
+    .unwrap();
+    for format in [Format::Safetensors, Format::Torchvision, Format::Detectron2] {
+        let read = parse(&bytes, format).unwrap();
+        assert_eq!(read.tensors["rpn.head.conv.bias"].values, [3.0, -4.0]);
+        assert_eq!(read.tensors["a"].shape, [1, 2]);
+        assert_eq!(read.tensors["a"].values, [0.0, 1.0]);
+    }
+    let ours = parse(&bytes, Format::Safetensors)
+        .unwrap()
+        .canonical(Format::Safetensors);
+    assert!(ours.unwrap().tensors.contains_key("rpn.head.conv.0.0.bias"));
+    let float8 = ::safetensors::serialize([("x", TensorView::new(Dtype::F8_E4M3, vec![1], &[0]).unwrap())], None);
+    let text = parse(&float8.unwrap(), Format::Safetensors).unwrap_err().to_string();
+    assert!(
+        text.ends_with("tensor \"x\": expected integers or floats of 16 bits or more, got F8_E4M3"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -197,7 +198,8 @@ struct Part {
 }
 
 impl Part {
-    /// In the destination's folder, so that renaming does not copy; one a process, so that two do not mix.
+    /// In the destination's folder, so that renaming does not copy; under a name of its own, so that two downloads of the
+    /// same file do not mix.
     fn create(destination: &Path) -> Result<Part, (PathBuf, io::Error)> {
         let folder = match destination.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -205,8 +207,9 @@ impl Part {
         };
         fs::create_dir_all(folder).map_err(|e| (folder.to_owned(), e))?;
         let name = destination.file_name().unwrap_or_default().to_string_lossy();
-        let path = folder.join(format!(".{name}.{}.part", std::process::id()));
-        match File::create(&path) {
+        let random = RandomState::new().hash_one(&name);
+        let path = folder.join(format!(".{name}.{random:016x}.part"));
+        match File::create_new(&path) {
             Ok(file) => Ok(Part { path, file }),
             Err(e) => Err((path, e)),
         }

@@ -155,6 +155,17 @@ fn what_goes_wrong_on_the_way() {
 }
 
 #[test]
+fn two_downloads_of_one_file_do_not_mix() {
+    let folder = tempfile::tempdir().unwrap();
+    let destination = folder.path().join("w.pth");
+    let parts = [0; 8].map(|_| Part::create(&destination).unwrap());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 8);
+    parts[3].finish(&destination).unwrap();
+    drop(parts);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/w.pth", listener.local_addr().unwrap());

@@ -30,6 +30,13 @@ fn what_is_no_checkpoint_is_said() {
         ),
         "checkpoint a file: tensor \"a\": expected a tensor or an array, got an integer"
     );
+    let long = [
+        &b"\x80\x02}X\x05\x00\x00\x00model}X\x01\x04\x00\x00"[..],
+        &[b'a'; 1025],
+        b"Nss.",
+    ]
+    .concat();
+    assert!(text(&long, Format::Detectron2).ends_with("expected names of at most 1024 bytes, got one of 1025 bytes"));
     let zip = bytes_of("kinds_zip.pth");
     let text_of = |old: &[u8], new: &[u8]| text(&replace(&zip, old, new), Format::Torchvision);
     assert!(text_of(b"little", b"biggie").ends_with("expected little-endian storages, got byte order \"biggie\""));
@@ -53,6 +60,18 @@ fn what_is_no_checkpoint_is_said() {
         b"little_endianq\x02\x89",
     );
     assert!(text(&big, Format::Torchvision).ends_with("expected little-endian storages, got big-endian ones"));
+}
+
+#[test]
+fn storages_cut_short_are_named() {
+    let legacy = bytes_of("kinds_legacy.pth");
+    let text = parse(&legacy[..legacy.len() - 1], Format::Torchvision)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        text.contains("expected a whole file, got the end within storage"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -185,7 +185,7 @@ fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Tensor>, Fault> {
             Dtype::BOOL => Element::Bool,
             other => {
                 let got = format!("{other:?}");
-                return Err(Fault::tensor(name, "numbers of 1, 2, 4 or 8 bytes", got));
+                return Err(Fault::tensor(name, "integers or floats of 16 bits or more", got));
             }
         };
         let tensor = Tensor {

@@ -10,6 +10,8 @@ use super::{Fault, Tensor};
 /// Under which training scripts keep the weights; first come, first served.
 const WEIGHTS_KEYS: [&str; 3] = ["model", "state_dict", "model_state_dict"];
 
+const MAX_NAME_BYTES: usize = 1024;
+
 /// All tensors of the state dict, under their stored names.
 pub(super) fn tensors(
     pickle: &Pickle<'_>,
@@ -21,6 +23,11 @@ pub(super) fn tensors(
         let Some(name) = pickle.text(key) else {
             return Err(Fault::format("names of tensors", pickle.kind(key)));
         };
+        // One long text can be the name of a million empty tensors.
+        if name.len() > MAX_NAME_BYTES {
+            let got = format!("one of {} bytes", name.len());
+            return Err(Fault::format(format!("names of at most {MAX_NAME_BYTES} bytes"), got));
+        }
         let tensor = match pickle.object(value) {
             Some(Object::Tensor(tensor)) => {
                 let Some(Object::Storage(storage)) = pickle.objects.get(tensor.storage as usize) else {
