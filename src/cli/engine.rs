@@ -3,6 +3,7 @@
 mod fetch;
 mod import;
 mod inspect;
+mod self_test;
 mod time;
 
 use std::path::Path;
@@ -23,6 +24,7 @@ enum Command {
     Import(import::Args),
     Fetch(fetch::Args),
     Inspect(inspect::Args),
+    SelfTest(self_test::Args),
     Time(time::Args),
 }
 
@@ -31,6 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Import(args) => import::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::SelfTest(args) => self_test::run(args),
         Command::Time(args) => time::run(args),
     }
 }

@@ -9,10 +9,11 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::checkpoint::{Checkpoint, CheckpointError, Facts, Format};
-use super::infer::ModelError;
+use super::infer::{MaskRcnn, ModelError, Options};
 use super::parts::Layers;
 use super::recipe::{Recipe, RecipeError};
 use super::weights::{Weights, hex};
+use crate::engine::Precision;
 use crate::engine::graph::Array;
 
 /// What to import, and whereto.
@@ -40,6 +41,8 @@ pub struct Imported {
     pub facts: Option<Facts>,
     /// The recipe's names did not fit and nobody gave others.
     pub classes_without_names: bool,
+    /// Why the engine has no self-test, if it has none.
+    pub untested: Option<String>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -103,10 +106,21 @@ impl Import<'_> {
         }
         std::fs::create_dir_all(self.folder).map_err(|e| self.fault(self.folder, e.to_string()))?;
         std::fs::write(&weights, &bytes).map_err(|e| self.fault(&weights, e.to_string()))?;
-        let text = self.recipe_text(&text, &weights, &classes, Sha256::digest(&bytes).into(), sha256)?;
-        std::fs::write(&written, text).map_err(|e| self.fault(&written, e.to_string()))?;
+        let digest = Sha256::digest(&bytes).into();
+        drop(bytes);
+        let recipe_text = |self_test: Option<&Path>| self.recipe_text(&text, &weights, &classes, digest, sha256, self_test);
+        let write = |text: String| std::fs::write(&written, text).map_err(|e| self.fault(&written, e.to_string()));
+        write(recipe_text(None)?)?;
+        let untested = match store_self_test(&written) {
+            Ok(file) => {
+                write(recipe_text(Some(&file))?)?;
+                None
+            }
+            Err(error) => Some(error.to_string()),
+        };
         Recipe::read(&written)?;
         Ok(Imported {
+            untested,
             recipe: written,
             weights,
             tensors,
@@ -157,6 +171,7 @@ impl Import<'_> {
         classes: &[String],
         digest: [u8; 32],
         source: [u8; 32],
+        self_test: Option<&Path>,
     ) -> Result<String, ImportError> {
         let fault = |reason: &dyn std::fmt::Display| self.fault(self.recipe, reason.to_string());
         let mut table: Table = toml::from_str(text).map_err(|e| fault(&e))?;
@@ -178,6 +193,10 @@ impl Import<'_> {
             .collect();
         let origin = format!("{} ({}, SHA-256 {})", names.join(", "), self.format, hex(&source));
         section.insert("origin".into(), text_of(origin));
+        if let (Some(Value::Table(executor)), Some(file)) = (table.get_mut("executor"), self_test) {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            executor.insert("self_test".into(), text_of(name.into_owned()));
+        }
         let text = toml::to_string(&table).map_err(|e| fault(&e))?;
         let version = env!("CARGO_PKG_VERSION");
         Ok(format!("# Written by `maskcast engine import`, version {version}.\n{text}"))
@@ -189,6 +208,18 @@ impl Import<'_> {
             reason,
         }
     }
+}
+
+/// Computes an engine's self-test in f32 and writes it beside the recipe, as NAME.self-test.json.
+pub fn store_self_test(recipe: &Path) -> Result<PathBuf, ModelError> {
+    let options = Options {
+        precision: Some(Precision::F32),
+        ..Options::default()
+    };
+    let test = MaskRcnn::load_untested(recipe, &options)?.self_test()?;
+    let file = recipe.with_extension("self-test.json");
+    test.write(&file)?;
+    Ok(file)
 }
 
 /// A safetensors file of f32.

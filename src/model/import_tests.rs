@@ -22,6 +22,8 @@ fn our_own_file_comes_back_as_it_was() {
     let written = Recipe::read(&imported.recipe).unwrap();
     assert_eq!(written.weights.sha256, Some(after.sha256()));
     assert_eq!(written.classes, ["a", "b", "c"]);
+    assert_eq!(imported.untested, None);
+    assert_eq!(written.self_test, Some(folder.join("golden.self-test.json")));
     assert!(written.weights.origin.starts_with("golden.safetensors (safetensors, SHA-256 "));
     let name = "backbone.body.conv1.weight";
     let take = |mut weights: Weights| weights.take(name, &[64, 3, 7, 7]).unwrap();
@@ -98,4 +100,42 @@ fn nothing_is_written_of_a_checkpoint_that_does_not_fit() {
     assert!(twice.contains("tensor \"backbone.body.bn1.bias\" is also in"), "{twice}");
     assert_eq!(run(&[]), "no file of weights was given");
     assert!(!folder.exists());
+}
+
+#[test]
+fn an_engine_that_computes_something_else_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = golden::write_engine(dir.path());
+    let folder = dir.path().join("out");
+    let import = Import {
+        files: &[dir.path().join("golden.safetensors")],
+        format: Format::Safetensors,
+        recipe: &recipe,
+        folder: &folder,
+        classes: None,
+    };
+    let imported = import.run().unwrap_or_else(|e| panic!("{e}"));
+    let load = |precision| {
+        let options = Options {
+            precision: Some(precision),
+            ..Options::default()
+        };
+        MaskRcnn::load(&imported.recipe, &options).map(|net| net.self_test_result().cloned())
+    };
+    let exact = load(Precision::F32).unwrap().unwrap();
+    assert!(exact.error < 1e-5, "{exact:?}");
+    let rough = load(Precision::Bf16).unwrap().unwrap();
+    assert!(rough.error < rough.limit, "{rough:?}");
+
+    let file = folder.join("golden.self-test.json");
+    let mut stored: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    for value in stored["outputs"]["box_head/logits"].as_array_mut().unwrap() {
+        *value = serde_json::json!(-value.as_f64().unwrap());
+    }
+    std::fs::write(&file, stored.to_string()).unwrap();
+    let refused = load(Precision::Bf16).unwrap_err().to_string();
+    assert!(refused.starts_with("self-test failed: box_head/logits is off by 2."), "{refused}");
+    std::fs::write(&file, "{}").unwrap();
+    let refused = load(Precision::F32).unwrap_err().to_string();
+    assert!(refused.contains("golden.self-test.json: missing field `outputs`"), "{refused}");
 }

@@ -17,7 +17,7 @@ mod rpn;
 mod weights;
 
 pub use identity::EngineIdentity;
-pub use import::{Import, ImportError, Imported};
+pub use import::{Import, ImportError, Imported, store_self_test};
 pub use infer::{
     Deviation, Inference, MaskRcnn, Masks, ModelError, Options, SelfTest, SelfTestError, Spent,
 };

@@ -61,6 +61,9 @@ pub(super) fn report(imported: &Imported) -> anyhow::Result<()> {
              unless --classes names them"
         );
     }
+    if let Some(why) = &imported.untested {
+        say!("no self-test was stored, so other machines cannot tell whether they compute the same: {why}");
+    }
     crate::cli::answer(format_args!("wrote {}", imported.weights.display()))?;
     crate::cli::answer(format_args!(
         "wrote {}: use it with --engine, or try `maskcast segment --engine {} PICTURE`",

@@ -185,8 +185,16 @@ impl Lap<'_> {
 }
 
 impl MaskRcnn {
-    /// Reads the recipe and the weights it names, and checks that they belong together.
+    /// Reads the recipe and the weights it names, checks that they belong together, and that the engine computes here what
+    /// it computed where it was made.
     pub fn load(recipe: &Path, options: &Options) -> Result<MaskRcnn, ModelError> {
+        let mut net = MaskRcnn::load_untested(recipe, options)?;
+        net.self_test = net.check_self_test()?;
+        Ok(net)
+    }
+
+    /// [`Self::load`] without the self-test, to make one.
+    pub fn load_untested(recipe: &Path, options: &Options) -> Result<MaskRcnn, ModelError> {
         let path = recipe;
         let recipe = Recipe::read(path)?;
         let Some(sha256) = recipe.weights.sha256 else {
@@ -197,9 +205,7 @@ impl MaskRcnn {
         };
         let weights = Weights::read(&recipe.weights.file)?;
         weights.check_digest(sha256)?;
-        let mut net = MaskRcnn::build(recipe, weights, options)?;
-        net.self_test = net.check_self_test()?;
-        Ok(net)
+        MaskRcnn::build(recipe, weights, options)
     }
 
     /// From parts in memory; neither the recipe's digest of the weights nor its self-test is looked at.
