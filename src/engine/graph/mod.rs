@@ -109,6 +109,13 @@ pub(in crate::engine) struct Node {
     pub(in crate::engine) parameters: usize,
 }
 
+impl Node {
+    /// Whether the layer gives out nothing but values that it was given.
+    pub(in crate::engine) fn keeps_values(&self) -> bool {
+        matches!(self.op, "MaxPool" | "Flatten" | "Transpose")
+    }
+}
+
 /// Why a layer cannot be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GraphError {

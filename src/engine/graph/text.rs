@@ -77,9 +77,8 @@ fn stored(value: &Value) -> String {
 fn from_8_bits(graph: &Graph) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();
     for node in &graph.nodes {
-        let moved = || matches!(node.op, "MaxPool" | "Flatten" | "Transpose");
         let source = || node.inputs.first().map_or("", String::as_str);
-        if node.op == "DequantizeLinear" || moved() && found.contains(source()) {
+        if node.op == "DequantizeLinear" || node.keeps_values() && found.contains(source()) {
             found.insert(graph.value(node.output).name.as_str());
         }
     }

@@ -94,11 +94,6 @@ fn weight_axis(node: &Node) -> Option<usize> {
     }
 }
 
-/// Whether an operator gives out nothing but values it was given.
-fn keeps_values(node: &Node) -> bool {
-    matches!(node.op, "MaxPool" | "Flatten" | "Transpose")
-}
-
 /// What a layer computes on; every operator has one.
 fn input(node: &Node) -> &str {
     node.inputs.first().map_or("", String::as_str)
@@ -122,7 +117,7 @@ impl<'g> Flow<'g> {
     /// What `tensor` has its values from, unchanged. What is given out must not become coarser by being moved behind a Q/DQ.
     fn before(&self, tensor: &str) -> Option<&'g str> {
         let node = self.producers.get(tensor)?;
-        (keeps_values(node) && !self.given_out.contains(tensor)).then(|| input(node))
+        (node.keeps_values() && !self.given_out.contains(tensor)).then(|| input(node))
     }
 
     /// Values that are those of `tensor`'s place at another place or in another order, `tensor` first.
@@ -147,7 +142,7 @@ impl<'g> Flow<'g> {
         'g: 't,
     {
         match self.producers.get(tensor) {
-            Some(node) if keeps_values(node) || node.op == "Cast" => self.maker(input(node)),
+            Some(node) if node.keeps_values() || node.op == "Cast" => self.maker(input(node)),
             Some(node) => &node.name,
             None => tensor,
         }

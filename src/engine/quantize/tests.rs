@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::Precision;
-use crate::engine::graph::{Array, Constant, Dim, Graph, Window};
+use crate::engine::graph::{Array, Attribute, Constant, Dim, Graph, Node, Window};
 use crate::engine::openvino::{OpenVino, Settings};
 
 fn array(shape: &[usize], value: impl Fn(usize) -> f32) -> Array {
@@ -113,7 +113,7 @@ fn what_layers_with_weights_read_is_observed_where_it_is_made() {
     );
 }
 
-/// A table is good for every form of a network: outputs under any name, inputs with the channels first or last.
+/// A table is good for every form of a network: outputs under any name, inputs in another type or with the channels last.
 #[test]
 fn a_tensor_is_named_by_what_makes_it() {
     let head = |given_out: bool, channels_last: bool| {
@@ -122,6 +122,17 @@ fn a_tensor_is_named_by_what_makes_it() {
         let shape = if channels_last { [1, 4, 4, 2] } else { [1, 2, 4, 4] };
         let mut x = g.input("rois", &shape.map(Dim::Fixed)).unwrap();
         if channels_last {
+            let cast = g.add_value("rois.f32", g.shape(x).to_vec()).unwrap();
+            g.nodes.push(Node {
+                name: "rois.f32".into(),
+                op: "Cast",
+                detail: String::new(),
+                inputs: vec!["rois".into()],
+                output: cast,
+                attributes: vec![("to", Attribute::Int(1))],
+                parameters: 0,
+            });
+            x = cast;
             x = g.transpose("rois.planes", x, &[0, 3, 1, 2]).unwrap();
         }
         let a = g
