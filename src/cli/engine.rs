@@ -1,10 +1,13 @@
 //! `maskcast engine`: what one does with a model before a camera sees it.
 
+mod build;
 mod fetch;
 mod import;
 mod inspect;
 mod self_test;
 mod time;
+mod verified;
+mod verify;
 
 use std::path::Path;
 
@@ -12,7 +15,7 @@ use clap::Subcommand;
 
 use crate::model::Recipe;
 
-/// Import, fetch, look at and time engines.
+/// Import, fetch, look at, build, verify and time engines.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(subcommand)]
@@ -24,6 +27,8 @@ enum Command {
     Import(import::Args),
     Fetch(fetch::Args),
     Inspect(inspect::Args),
+    Build(build::Args),
+    Verify(verify::Args),
     SelfTest(self_test::Args),
     Time(time::Args),
 }
@@ -32,6 +37,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Import(args) => import::run(args),
         Command::Fetch(args) => fetch::run(args),
+        Command::Build(args) => build::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::SelfTest(args) => self_test::run(args),
         Command::Time(args) => time::run(args),

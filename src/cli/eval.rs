@@ -1,6 +1,6 @@
 //! `maskcast eval`: the twelve COCO numbers of an engine over a data set, or of a result file.
 
-mod engine;
+pub(super) mod engine;
 
 use std::path::PathBuf;
 

@@ -9,10 +9,12 @@ macro_rules! say {
     }};
 }
 
+mod calibrate;
 mod demo;
 mod doctor;
 mod engine;
 mod eval;
+mod folder;
 mod progress;
 mod run;
 mod segment;
@@ -43,6 +45,7 @@ enum Command {
     Watch(watch::Args),
     Segment(segment::Args),
     Eval(eval::Args),
+    Calibrate(calibrate::Args),
     Synth(synth::Args),
     Engine(engine::Args),
     Doctor(doctor::Args),
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args),
         Command::Watch(args) => watch::run(args),
         Command::Segment(args) => segment::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Calibrate(args) => calibrate::run(args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
         Command::Synth(args) => synth::run(args).map(|()| ExitCode::SUCCESS),
         Command::Engine(args) => engine::run(args).map(|()| ExitCode::SUCCESS),

@@ -44,7 +44,7 @@ impl Overlaps {
 }
 
 /// The order of the operations is that of the COCO tools: an overlap of exactly 0.5 must stay one.
-fn of_boxes(d: &Xywh, t: &Xywh, crowd: Crowd) -> f64 {
+pub(super) fn of_boxes(d: &Xywh, t: &Xywh, crowd: Crowd) -> f64 {
     let width = (d.width + d.x).min(t.width + t.x) - d.x.max(t.x);
     let height = (d.height + d.y).min(t.height + t.y) - d.y.max(t.y);
     if !(width > 0.0 && height > 0.0) {
@@ -58,7 +58,7 @@ fn of_boxes(d: &Xywh, t: &Xywh, crowd: Crowd) -> f64 {
     common / whole
 }
 
-fn of_areas(common: u64, detection: u64, truth: u64, crowd: Crowd) -> f64 {
+pub(super) fn of_areas(common: u64, detection: u64, truth: u64, crowd: Crowd) -> f64 {
     if common == 0 {
         return 0.0;
     }

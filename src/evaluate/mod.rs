@@ -1,6 +1,6 @@
 //! COCO evaluation: how well detections agree with ground truth, by the rules and to the numbers of pycocotools'
 //! `COCOeval` for boxes and masks. Belongs here: the data set and result files, rasterising of polygons, IoU, matching,
-//! the curves and their means. Not here: running an engine over a data set (`cli::eval`), the COCO counts codec
+//! the curves and their means, and how far two engines agree. Not here: running an engine over a data set (`cli::eval`), the COCO counts codec
 //! (`instances::rle`).
 //!
 //! ```text
@@ -14,6 +14,7 @@
 //! is an ordinary id.
 
 mod accumulate;
+pub mod agreement;
 pub mod dataset;
 mod iou;
 mod matching;

@@ -4,6 +4,7 @@
 
 mod backbone;
 mod batches;
+mod build;
 pub mod checkpoint;
 mod identity;
 mod import;
@@ -16,6 +17,7 @@ mod roi_heads;
 mod rpn;
 mod weights;
 
+pub use build::{Build, BuildError, Built};
 pub use identity::EngineIdentity;
 pub use import::{Import, ImportError, Imported, store_self_test};
 pub use infer::{

@@ -4,10 +4,12 @@
 //! of the region proposal network, then as many deltas [N,h,w,4A]. Box head: RoIs [R,S,S,C] -> logits [R,K+1], deltas
 //! [R,4(K+1)]. Mask head: RoIs [R,S,S,C] -> logits [R,K+1,M,M].
 
+use std::path::Path;
+
 use super::infer::ModelError;
 use super::mask_rcnn::PyramidLayers;
 use super::mask_rcnn2go;
-use super::recipe::{Channels, Network, Recipe, TestSettings};
+use super::recipe::{Channels, Network, Recipe, RecipeError, TestSettings};
 use super::weights::Weights;
 use crate::engine::graph::{Dim, Element, Graph};
 use crate::geometry::{ImageSize, Letterbox};
@@ -104,6 +106,20 @@ impl Layers {
             Layers::MaskRcnn2Go(layers) => layers.weights(),
         }
     }
+}
+
+/// A recipe and the weights it names, which belong together.
+pub(super) fn read(path: &Path) -> Result<(Recipe, Weights), ModelError> {
+    let recipe = Recipe::read(path)?;
+    let Some(sha256) = recipe.weights.sha256 else {
+        return Err(ModelError::Recipe(RecipeError::NotImported {
+            path: path.to_owned(),
+            command: recipe.weights.command,
+        }));
+    };
+    let weights = Weights::read(&recipe.weights.file)?;
+    weights.check_digest(sha256)?;
+    Ok((recipe, weights))
 }
 
 /// The input size that the network's text and digest are for.

@@ -36,22 +36,30 @@ pub enum SegmentError {
 impl MaskRcnnSegmenter {
     /// `limits` are what will be returned at most.
     pub fn load(recipe: &Path, limits: Limits, options: &Options) -> Result<MaskRcnnSegmenter, ModelError> {
-        let network = MaskRcnn::load(recipe, options)?;
+        Ok(MaskRcnnSegmenter::new(MaskRcnn::load(recipe, options)?, limits))
+    }
+
+    /// Around a network that is loaded.
+    pub fn new(network: MaskRcnn, limits: Limits) -> MaskRcnnSegmenter {
         let (mean, std) = network.rgb_mean_std();
         let preprocessor = Preprocessor::new(Normalise { mean, std }, network.resampling());
         let network_limit = network.recipe().test.detections;
-        Ok(MaskRcnnSegmenter {
+        MaskRcnnSegmenter {
             network_limit,
             network,
             preprocessor,
             paster: Paster::default(),
             limits,
             spent: Spent::default(),
-        })
+        }
     }
 
     pub fn network(&self) -> &MaskRcnn {
         &self.network
+    }
+
+    pub fn into_network(self) -> MaskRcnn {
+        self.network
     }
 
     pub fn classes(&self) -> ClassMap {

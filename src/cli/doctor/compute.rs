@@ -8,12 +8,8 @@ use crate::engine;
 pub(super) fn probe(findings: &mut Vec<Finding>) {
     let openvino = engine::openvino::probe()
         .map(|p| {
-            let bf16 = if p.native_bf16 {
-                "bf16 and fp32"
-            } else {
-                "fp32 (no bf16)"
-            };
-            format!("{} on {}, {bf16}, {}", p.version, p.device, p.path.display())
+            let computes = precisions(p.native_bf16, p.native_int8);
+            format!("{} on {}, {computes}, {}", p.version, p.device, p.path.display())
         })
         .map_err(|e| e.to_string());
     let cuda = device::probe().map_err(|e| e.to_string()).map(|p| {
@@ -43,6 +39,16 @@ pub(super) fn probe(findings: &mut Vec<Finding>) {
         shown(libraries::probe(Library::Cudnn)),
         shown(libraries::probe(Library::TensorRt)),
     ));
+}
+
+/// What the processor computes in by itself, and what it lacks.
+fn precisions(bf16: bool, int8: bool) -> &'static str {
+    match (int8, bf16) {
+        (true, true) => "int8, bf16 and fp32",
+        (true, false) => "int8 and fp32 (no bf16)",
+        (false, true) => "bf16 and fp32 (no int8)",
+        (false, false) => "fp32 (no int8, no bf16)",
+    }
 }
 
 type Outcome = Result<String, String>;
@@ -109,6 +115,13 @@ fn findings_of(openvino: Outcome, cuda: Outcome, cudnn: Outcome, tensorrt: Outco
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_processor_lacks_is_said() {
+        assert_eq!(precisions(true, true), "int8, bf16 and fp32");
+        assert_eq!(precisions(true, false), "bf16 and fp32 (no int8)");
+        assert_eq!(precisions(false, false), "fp32 (no int8, no bf16)");
+    }
 
     #[test]
     fn only_openvino_is_needed() {

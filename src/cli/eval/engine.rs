@@ -22,13 +22,13 @@ use crate::time::{Clocks, SystemClocks};
 const AHEAD: usize = 4;
 
 /// Bad images that are named as they come; all of them are in the JSON and in the count.
-const FAULTS_SHOWN: usize = 10;
+pub(in crate::cli) const FAULTS_SHOWN: usize = 10;
 
 /// An image that is absent, damaged or of another size than the data set says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failed {
-    pub(super) file: String,
-    pub(super) why: String,
+pub(in crate::cli) struct Failed {
+    pub(in crate::cli) file: String,
+    pub(in crate::cli) why: String,
 }
 
 #[derive(Debug)]
@@ -141,7 +141,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
 }
 
 /// Engine class id -> class id of the data set, by name; both must have the same names.
-fn match_classes(engine: &[String], data: &[String]) -> anyhow::Result<Vec<u32>> {
+pub(in crate::cli) fn match_classes(engine: &[String], data: &[String]) -> anyhow::Result<Vec<u32>> {
     let only = |these: &[String], others: &[String]| -> String {
         let list: Vec<&str> = these
             .iter()
@@ -179,7 +179,7 @@ fn match_classes(engine: &[String], data: &[String]) -> anyhow::Result<Vec<u32>>
 }
 
 /// Reads a picture and holds it against what the data set says of it.
-fn load(folder: &Path, entry: &ImageEntry) -> Result<Image, Failed> {
+pub(in crate::cli) fn load(folder: &Path, entry: &ImageEntry) -> Result<Image, Failed> {
     let file = folder.join(&entry.file_name);
     let fail = |why: String| Failed {
         file: file.display().to_string(),

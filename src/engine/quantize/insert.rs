@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{QuantizeError, Range, ScaleTable, full_name};
-use crate::engine::graph::{Array, Attribute, Constant, Dim, Graph, GraphError, Node, Value};
+use crate::engine::graph::{Array, Attribute, Constant, Dim, Element, Graph, GraphError, Node, Value};
 
 /// `graph` that also gives out, in f32, each value whose range [`quantize`] needs; and, for [`super::Observer::observe`],
 /// which output is which tensor. Tensors are named by the layer or input that makes their values, so a table does not
@@ -103,6 +103,8 @@ fn input(node: &Node) -> &str {
 struct Flow<'g> {
     producers: BTreeMap<&'g str, &'g Node>,
     given_out: BTreeSet<&'g str>,
+    /// Inputs that are not f32.
+    cast: BTreeMap<&'g str, Element>,
 }
 
 impl<'g> Flow<'g> {
@@ -111,6 +113,11 @@ impl<'g> Flow<'g> {
         Flow {
             producers: graph.nodes.iter().map(made).collect(),
             given_out: graph.outputs().map(|output| output.name.as_str()).collect(),
+            cast: graph
+                .inputs()
+                .filter(|input| input.element != Element::F32)
+                .map(|input| (input.name.as_str(), input.element))
+                .collect(),
         }
     }
 
@@ -144,7 +151,11 @@ impl<'g> Flow<'g> {
         match self.producers.get(tensor) {
             Some(node) if node.keeps_values() || node.op == "Cast" => self.maker(input(node)),
             Some(node) => &node.name,
-            None => tensor,
+            // The name of such an input says its type, as `Graph::input_of` gives it.
+            None => match self.cast.get(tensor) {
+                Some(element) => tensor.strip_suffix(&format!(".{element}")).unwrap_or(tensor),
+                None => tensor,
+            },
         }
     }
 }

@@ -128,6 +128,16 @@ impl ScaleTable {
         Digest(<sha2::Sha256 as sha2::Digest>::digest(self.to_toml()).into())
     }
 
+    /// Beside `path` first, then under its name: there is never half a table.
+    pub fn write(&self, path: &Path) -> std::io::Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let part = path.with_file_name(format!(".{name}.part"));
+        std::fs::write(&part, self.to_toml())?;
+        std::fs::rename(&part, path).inspect_err(|_| {
+            let _ = std::fs::remove_file(&part); // the first error is the one that matters
+        })
+    }
+
     /// As TOML, a tensor a line. Equal tables give equal text.
     pub fn to_toml(&self) -> String {
         let mut out = String::new();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::Precision;
-use crate::engine::graph::{Array, Attribute, Constant, Dim, Graph, Node, Window};
+use crate::engine::graph::{Array, Attribute, Constant, Dim, Element, Graph, Node, Window};
 use crate::engine::openvino::{OpenVino, Settings};
 
 fn array(shape: &[usize], value: impl Fn(usize) -> f32) -> Array {
@@ -163,6 +163,20 @@ fn a_tensor_is_named_by_what_makes_it() {
         assert!((a - b).abs() < 1e-5, "{a} {b}");
     }
     assert_eq!(Digest::of_layers(&[&plain]), Digest::of_layers(&[&given]));
+
+    // An input of another type has it in its name.
+    let mut g = Graph::new("head");
+    let shape = [1, 2, 4, 4].map(Dim::Fixed);
+    let x = g.input_of("rois", &shape, Element::Bf16).unwrap();
+    let one = Window::new(1, 1, 0);
+    let a = g.conv("a", x, array(&[2, 2, 1, 1], noise(1)), array(&[2], noise(2)), one);
+    g.output("logits", a.unwrap()).unwrap();
+    assert_eq!(observable(&g).unwrap().1, [(1, "rois".to_owned())]);
+    let of_rois = ScaleTable {
+        activations: table.activations.clone().into_iter().filter(|(name, _)| name == "head/rois").collect(),
+        ..table
+    };
+    assert!(quantize(&g, &of_rois).unwrap().to_text().contains("1 of 1 layers with weights in int8"));
 }
 
 #[test]

@@ -11,14 +11,14 @@ use crate::engine::openvino::Program;
 use crate::engine::quantize::{Data, Digest, Method, Observer, QuantizeError, ScaleTable, observable, quantize};
 use crate::model::recipe::Recipe;
 
-pub(super) enum Form {
+pub(in crate::model) enum Form {
     Float,
     Int8 { path: PathBuf, table: ScaleTable },
     Watched(Watch),
 }
 
 /// Gathers what the layers read.
-pub(super) struct Watch {
+pub(in crate::model) struct Watch {
     method: Method,
     weights_sha256: Digest,
     network_sha256: Digest,
@@ -40,7 +40,7 @@ pub enum CalibrateError {
 
 impl Form {
     /// By the table that `recipe` names, which must be of these weights and float parts.
-    pub(super) fn int8(recipe: &Recipe, parts: &[&Graph], weights_sha256: [u8; 32]) -> Result<Form, ModelError> {
+    pub(in crate::model) fn int8(recipe: &Recipe, parts: &[&Graph], weights_sha256: [u8; 32]) -> Result<Form, ModelError> {
         let Some(path) = recipe.scale_table.clone() else {
             return Err(ModelError::NoScaleTable(recipe.name.clone()));
         };
@@ -64,7 +64,7 @@ impl Form {
     }
 
     /// What is compiled of a float part.
-    pub(super) fn apply(&self, part: &Graph) -> Result<Graph, ModelError> {
+    pub(in crate::model) fn apply(&self, part: &Graph) -> Result<Graph, ModelError> {
         match self {
             Form::Float => Ok(part.clone()),
             Form::Int8 { path, table } => quantize(part, table).map_err(|source| ModelError::Quantize {

@@ -10,9 +10,9 @@ mod self_test;
 mod trunk;
 
 pub use form::CalibrateError;
+pub(super) use form::Form;
 pub use self_test::{Deviation, SelfTest, SelfTestError};
 
-use form::Form;
 use trunk::{Trunk, Trunks};
 
 use super::batches::Batches;
@@ -222,16 +222,7 @@ impl MaskRcnn {
     }
 
     fn read(recipe: &Path, options: &Options, purpose: Purpose) -> Result<MaskRcnn, ModelError> {
-        let path = recipe;
-        let recipe = Recipe::read(path)?;
-        let Some(sha256) = recipe.weights.sha256 else {
-            return Err(ModelError::Recipe(RecipeError::NotImported {
-                path: path.to_owned(),
-                command: recipe.weights.command,
-            }));
-        };
-        let weights = Weights::read(&recipe.weights.file)?;
-        weights.check_digest(sha256)?;
+        let (recipe, weights) = parts::read(recipe)?;
         MaskRcnn::assemble(recipe, weights, options, purpose)
     }
 
