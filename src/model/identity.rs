@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::recipe::Recipe;
 use super::weights::hex;
 use crate::engine::ExecutorIdentity;
+use crate::engine::quantize;
 
 /// The identity of a loaded engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,12 +30,13 @@ enum Field {
 }
 
 impl EngineIdentity {
-    /// `onnx` = the network's parts in order.
+    /// `onnx` = the network's parts in order; `scale_table` that of an int8 engine.
     pub(super) fn new(
         recipe: &Recipe,
         weights_sha256: [u8; 32],
         onnx: &[Vec<u8>],
         executor: &ExecutorIdentity,
+        scale_table: Option<quantize::Digest>,
     ) -> Result<EngineIdentity, serde_json::Error> {
         let mut network = Sha256::new();
         for part in onnx {
@@ -42,7 +44,7 @@ impl EngineIdentity {
             network.update(part);
         }
         let test = &recipe.test;
-        let fields = BTreeMap::from([
+        let mut fields = BTreeMap::from([
             ("detections", Field::Whole(test.detections)),
             ("device", Field::Text(executor.device.clone())),
             ("executor", Field::Text(executor.name.clone())),
@@ -65,6 +67,9 @@ impl EngineIdentity {
             ("score_threshold", Field::Single(test.score_threshold)),
             ("weights_sha256", Field::Text(hex(&weights_sha256))),
         ]);
+        if let Some(table) = scale_table {
+            fields.insert("scale_table_sha256", Field::Text(table.to_string()));
+        }
         let canonical_json = serde_json::to_string(&fields)?;
         Ok(EngineIdentity {
             sha256: Sha256::digest(canonical_json.as_bytes()).into(),
@@ -99,7 +104,7 @@ mod tests {
         };
         let identity = |recipe: &Recipe, onnx: &[&[u8]]| {
             let onnx: Vec<Vec<u8>> = onnx.iter().map(|part| part.to_vec()).collect();
-            EngineIdentity::new(recipe, [0; 32], &onnx, &executor).unwrap()
+            EngineIdentity::new(recipe, [0; 32], &onnx, &executor, None).unwrap()
         };
         let one = identity(&recipe, &[b"ab", b"c"]);
         let text = &one.canonical_json;
@@ -116,5 +121,10 @@ mod tests {
         let mut other = recipe.clone();
         other.test.score_threshold = 0.06;
         assert_ne!(one.sha256, identity(&other, &[b"ab", b"c"]).sha256);
+        let onnx = [b"ab".to_vec(), b"c".to_vec()];
+        let table = Some(quantize::Digest([1; 32]));
+        let int8 = EngineIdentity::new(&recipe, [0; 32], &onnx, &executor, table).unwrap();
+        assert_ne!(one.sha256, int8.sha256);
+        assert!(int8.canonical_json.contains("\"scale_table_sha256\":\"0101"), "{}", int8.canonical_json);
     }
 }

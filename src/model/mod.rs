@@ -18,7 +18,9 @@ mod weights;
 
 pub use identity::EngineIdentity;
 pub use import::{Import, ImportError, Imported, store_self_test};
-pub use infer::{Deviation, Inference, MaskRcnn, Masks, ModelError, Options, SelfTest, SelfTestError, Spent};
+pub use infer::{
+    CalibrateError, Deviation, Inference, MaskRcnn, Masks, ModelError, Options, SelfTest, SelfTestError, Spent,
+};
 pub use parts::describe;
 pub use recipe::{
     Channels, Conventions, Depth, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,

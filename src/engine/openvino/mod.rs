@@ -32,6 +32,8 @@ pub struct Probe {
     pub device: String,
     /// The processor multiplies bf16 itself.
     pub native_bf16: bool,
+    /// The processor multiplies 8-bit values itself.
+    pub native_int8: bool,
 }
 
 /// The loaded library, set up for one precision and number of threads.
@@ -52,6 +54,7 @@ pub fn probe() -> Result<Probe, EngineError> {
         path,
         device,
         native_bf16,
+        native_int8: native_int8(),
     })
 }
 
@@ -59,11 +62,10 @@ impl OpenVino {
     pub fn open(settings: Settings) -> Result<OpenVino, EngineError> {
         let path = library::load()?;
         let mut core = new_core(&path)?;
-        let mut precision = settings.precision;
         let native_bf16 = native_bf16(&core)?;
-        if precision == Precision::Bf16 && !native_bf16 {
-            tracing::info!("this processor has no bf16: the network runs in f32");
-            precision = Precision::F32;
+        let precision = runs_in(settings.precision, native_bf16, native_int8());
+        if precision != settings.precision {
+            tracing::info!("this processor has no {}: the network runs in {precision}", settings.precision);
         }
         // What int8 leaves in float computes in the best float there is.
         let float = match precision {
@@ -146,6 +148,27 @@ fn property(core: &Core, key: &PropertyKey) -> Result<String, EngineError> {
 fn native_bf16(core: &Core) -> Result<bool, EngineError> {
     let capabilities = property(core, &PropertyKey::DeviceCapabilities)?;
     Ok(capabilities.split([' ', ',']).any(|word| word == "BF16"))
+}
+
+/// VNNI on x86, dot products on ARM. Without them 8 bits are slower than f32.
+fn native_int8() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let native = std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni");
+    #[cfg(target_arch = "aarch64")]
+    let native =
+        std::arch::is_aarch64_feature_detected!("dotprod") || std::arch::is_aarch64_feature_detected!("i8mm");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let native = false;
+    native
+}
+
+/// What a network that is asked for in one precision really computes in.
+fn runs_in(asked: Precision, native_bf16: bool, native_int8: bool) -> Precision {
+    match asked {
+        Precision::Int8 if native_int8 => Precision::Int8,
+        Precision::Int8 | Precision::Bf16 if native_bf16 => Precision::Bf16,
+        _ => Precision::F32,
+    }
 }
 
 fn failed(action: &'static str, network: &str, error: &InferenceError) -> EngineError {

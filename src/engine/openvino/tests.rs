@@ -235,3 +235,12 @@ fn a_wrong_library_is_one_sentence_and_no_panic() {
     let text = library::check(&path).unwrap_err().to_string();
     assert!(text.contains("(it has no function ov_get_openvino_version)"), "{text}");
 }
+
+#[test]
+fn a_precision_that_the_processor_lacks_becomes_the_best_float() {
+    let runs = |asked| [(true, true), (true, false), (false, true), (false, false)].map(|(b, i)| runs_in(asked, b, i));
+    use Precision::{Bf16, F32, Int8};
+    assert_eq!(runs(F32), [F32; 4]);
+    assert_eq!(runs(Bf16), [Bf16, Bf16, F32, F32]);
+    assert_eq!(runs(Int8), [Int8, Bf16, Int8, F32]);
+}

@@ -123,6 +123,11 @@ impl ScaleTable {
         Ok(())
     }
 
+    /// Of [`Self::to_toml`]: comments and spaces of a file do not matter.
+    pub fn digest(&self) -> Digest {
+        Digest(<sha2::Sha256 as sha2::Digest>::digest(self.to_toml()).into())
+    }
+
     /// As TOML, a tensor a line. Equal tables give equal text.
     pub fn to_toml(&self) -> String {
         let mut out = String::new();

@@ -1,15 +1,18 @@
 //! One picture through the network: trunk, proposals, box head, detections, mask head. Boxes are network px throughout;
 //! the caller turns them into source px (`instances::decode`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+mod form;
 mod self_test;
 mod trunk;
 
+pub use form::CalibrateError;
 pub use self_test::{Deviation, SelfTest, SelfTestError};
 
+use form::Form;
 use trunk::{Trunk, Trunks};
 
 use super::batches::Batches;
@@ -17,8 +20,9 @@ use super::identity::EngineIdentity;
 use super::parts::{self, Between, Layers, ROWS};
 use super::recipe::{Recipe, RecipeError};
 use super::weights::{Weights, WeightsError};
-use crate::engine::graph::{Element, GraphError};
+use crate::engine::graph::{Element, Graph, GraphError};
 use crate::engine::openvino::{OpenVino, PortElement, Program, Settings};
+use crate::engine::quantize::{Method, QuantizeError, TableError};
 use crate::engine::{EngineError, Precision};
 use crate::geometry::{ImageSize, Letterbox, Resampling, Sizing};
 use crate::instances::{ClassMap, Detection, MaskGrids};
@@ -63,6 +67,13 @@ pub enum Masks {
     No,
 }
 
+/// What a model is loaded for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Purpose {
+    Use,
+    Calibrate(Method),
+}
+
 /// Why a model cannot be loaded or run.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -88,6 +99,17 @@ pub enum ModelError {
     ImageSize { image: ImageSize, network: ImageSize },
     #[error(transparent)]
     SelfTest(#[from] SelfTestError),
+    #[error(
+        "engine {0:?} names no executor.scale_table, which int8 needs: make one with `maskcast calibrate` and name it in the \
+         recipe"
+    )]
+    NoScaleTable(String),
+    #[error(transparent)]
+    ScaleTable(#[from] TableError),
+    #[error("scale table {path}: {source}")]
+    Quantize { path: PathBuf, source: QuantizeError },
+    #[error("calibration: {0}")]
+    Calibrate(#[from] CalibrateError),
     #[error("picture {index} of a batch of {batch}")]
     Batch { index: usize, batch: usize },
     #[error("nothing was put into the network's input yet")]
@@ -101,6 +123,7 @@ pub struct MaskRcnn {
     text: String,
     clocks: Arc<dyn Clocks>,
     openvino: OpenVino,
+    form: Form,
     layers: Layers,
     between: Between,
     trunks: Trunks,
@@ -195,6 +218,10 @@ impl MaskRcnn {
 
     /// [`Self::load`] without the self-test, to make one.
     pub fn load_untested(recipe: &Path, options: &Options) -> Result<MaskRcnn, ModelError> {
+        MaskRcnn::read(recipe, options, Purpose::Use)
+    }
+
+    fn read(recipe: &Path, options: &Options, purpose: Purpose) -> Result<MaskRcnn, ModelError> {
         let path = recipe;
         let recipe = Recipe::read(path)?;
         let Some(sha256) = recipe.weights.sha256 else {
@@ -205,20 +232,31 @@ impl MaskRcnn {
         };
         let weights = Weights::read(&recipe.weights.file)?;
         weights.check_digest(sha256)?;
-        MaskRcnn::build(recipe, weights, options)
+        MaskRcnn::assemble(recipe, weights, options, purpose)
     }
 
     /// From parts in memory; neither the recipe's digest of the weights nor its self-test is looked at.
-    pub fn build(mut recipe: Recipe, weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
+    pub fn build(recipe: Recipe, weights: Weights, options: &Options) -> Result<MaskRcnn, ModelError> {
+        MaskRcnn::assemble(recipe, weights, options, Purpose::Use)
+    }
+
+    fn assemble(
+        mut recipe: Recipe,
+        weights: Weights,
+        options: &Options,
+        purpose: Purpose,
+    ) -> Result<MaskRcnn, ModelError> {
         if let Some(score) = options.score_threshold {
             recipe.test.score_threshold = score;
         }
         let weights_sha256 = weights.sha256();
         let mut layers = Layers::take(&recipe, weights)?;
-        let mut openvino = OpenVino::open(Settings {
-            precision: options.precision.unwrap_or(recipe.precision),
-            threads: options.threads,
-        })?;
+        let precision = match purpose {
+            Purpose::Use => options.precision.unwrap_or(recipe.precision),
+            Purpose::Calibrate(_) => Precision::F32,
+        };
+        let threads = options.threads;
+        let mut openvino = OpenVino::open(Settings { precision, threads })?;
         let features = openvino.feature_element();
         let (box_head, mask_head) = (layers.box_head(ROWS, features)?, layers.mask_head(ROWS, features)?);
         // Identity and text do not depend on how RoIs are batched.
@@ -227,12 +265,30 @@ impl MaskRcnn {
             .into_iter()
             .flatten()
             .collect();
+        let form = match purpose {
+            Purpose::Calibrate(method) => Form::watched(&graphs, weights_sha256, method)?,
+            // Read and checked also where the processor has no int8: a wrong recipe is wrong everywhere.
+            Purpose::Use if precision == Precision::Int8 => {
+                let int8 = Form::int8(&recipe, &graphs, weights_sha256)?;
+                match openvino.identity().precision {
+                    Precision::Int8 => int8,
+                    Precision::F32 | Precision::Bf16 => Form::Float,
+                }
+            }
+            Purpose::Use => Form::Float,
+        };
+        let graphs: Vec<Graph> = graphs.into_iter().map(|graph| form.apply(graph)).collect::<Result<_, _>>()?;
         let text: String = graphs.iter().map(|graph| graph.to_text()).collect();
         let onnx: Vec<_> = graphs.iter().map(|graph| graph.to_onnx()).collect();
-        let identity = EngineIdentity::new(&recipe, weights_sha256, &onnx, openvino.identity())?;
+        let identity = EngineIdentity::new(&recipe, weights_sha256, &onnx, openvino.identity(), form.digest())?;
         let between = layers.between(&recipe.test);
-        let mask_head = Batches::compile(&mut openvino, &MASK_BATCHES, |rows| layers.mask_head(rows, features))?;
+        let mask_head = Batches::compile(&mut openvino, &MASK_BATCHES, |rows| {
+            let graph = layers.mask_head(rows, features)?;
+            graph.map(|graph| form.apply(&graph)).transpose()
+        })?;
+        let box_head = form.apply(&box_head)?;
         let mut net = MaskRcnn {
+            form,
             trunks: Trunks::default(),
             proposals: Proposals::new(between.proposals.clone()),
             box_head: openvino.compile(&box_head, onnx.get(1).map_or(&[], Vec::as_slice))?,
@@ -295,11 +351,12 @@ impl MaskRcnn {
     /// The network's input [N,3,H,W], normalised RGB, zeros outside the pictures; write it, then [`Self::run`]. A new size
     /// or number of pictures is compiled first, which takes as long as loading.
     pub fn input_mut(&mut self, network: ImageSize, batch: usize) -> Result<&mut [f32], ModelError> {
-        let (layers, openvino) = (&mut self.layers, &mut self.openvino);
+        let (layers, openvino, form) = (&mut self.layers, &mut self.openvino, &self.form);
         let levels = self.between.roi_scales.len();
         let trunk = self.trunks.select(network, batch, || {
             let graph = layers.trunk(network, batch, openvino.feature_element())?;
-            let program = openvino.compile(&graph, &graph.to_onnx())?;
+            let compiled = form.apply(&graph)?;
+            let program = openvino.compile(&compiled, &compiled.to_onnx())?;
             Trunk::new(network, batch, &graph, program, levels)
         })?;
         Ok(trunk.program.input_mut(0)?)
@@ -319,7 +376,9 @@ impl MaskRcnn {
         let mut spent = Duration::ZERO;
         let clocks = Arc::clone(&self.clocks);
         let mut lap = Lap::start(&*clocks);
-        self.trunks.current_mut()?.program.run()?;
+        let trunk = self.trunks.current_mut()?;
+        trunk.program.run()?;
+        self.form.watch("trunk", &trunk.program, 1, 1)?;
         lap.split(&mut spent);
         Ok(spent)
     }
@@ -394,6 +453,7 @@ impl MaskRcnn {
         self.between.box_pool.run(&levels, &s.proposals, rois)?;
         lap.split(&mut spent.box_pool);
         self.box_head.run()?;
+        self.form.watch("box_head", &self.box_head, 1, 1)?;
         s.logits.extend_from_slice(self.box_head.output(0)?);
         s.deltas.extend_from_slice(self.box_head.output(1)?);
         lap.split(&mut spent.box_head);
@@ -432,7 +492,9 @@ impl MaskRcnn {
             lap.split(&mut spent.mask_pool);
             program.run()?;
             lap.split(&mut spent.mask_head);
-            let logits = &program.output::<f32>(0)?[..count * classes * mask_side * mask_side];
+            let (logits, of_a_roi) = (program.output::<f32>(0)?, classes * mask_side * mask_side);
+            self.form.watch("mask_head", program, count, logits.len() / of_a_roi)?;
+            let logits = &logits[..count * of_a_roi];
             mask_select::select(logits, *mask_side, classes, &s.detections[rois], &mut s.selected)?;
             s.masks.extend_from_slice(&s.selected);
             lap.split(&mut spent.mask_select);
