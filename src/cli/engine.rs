@@ -5,6 +5,7 @@ mod import;
 mod inspect;
 mod self_test;
 mod time;
+mod time_ops;
 
 use std::path::Path;
 
@@ -26,6 +27,8 @@ enum Command {
     Inspect(inspect::Args),
     SelfTest(self_test::Args),
     Time(time::Args),
+    #[command(hide = true)]
+    TimeOps(time_ops::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -35,6 +38,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::SelfTest(args) => self_test::run(args),
         Command::Time(args) => time::run(args),
+        Command::TimeOps(args) => time_ops::run(args),
     }
 }
 
