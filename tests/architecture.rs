@@ -116,6 +116,7 @@ const CRATES: &[(&[&str], &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "device",
     "ops/*/launch",
+    "ops/lanes",
     "engine/openvino",
     "engine/cudnn",
     "engine/tensorrt",

@@ -8,6 +8,7 @@ mod self_test;
 mod time;
 mod verified;
 mod verify;
+mod time_ops;
 
 use std::path::Path;
 
@@ -31,6 +32,8 @@ enum Command {
     Verify(verify::Args),
     SelfTest(self_test::Args),
     Time(time::Args),
+    #[command(hide = true)]
+    TimeOps(time_ops::Args),
 }
 
 pub fn run(args: Args) -> anyhow::Result<()> {
@@ -42,6 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::SelfTest(args) => self_test::run(args),
         Command::Time(args) => time::run(args),
+        Command::TimeOps(args) => time_ops::run(args),
     }
 }
 

@@ -10,8 +10,9 @@ use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 
 use crate::engine::Precision;
+use crate::frame::Image;
 use crate::geometry::ImageSize;
-use crate::instances::{InstanceMask, Limits, MaskRuns};
+use crate::instances::{Limits, MaskRuns};
 use crate::model::Options;
 use crate::outlets::overlay::{Canvas, Caption, Painter, Space, Style, save_png};
 use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
@@ -37,12 +38,25 @@ pub struct Args {
     /// Instances below are left out.
     #[arg(long, default_value_t = 0.5, value_parser = parse_score)]
     pub score_threshold: f32,
-    /// f32 or bf16, instead of the recipe's.
+    /// The wire's own rule, exact in integers; or torchvision's, with boxes as the network gave them, to compare with it.
+    #[arg(long, value_enum, default_value_t = Paste::Exact, conflicts_with = "annotated")]
+    pub paste: Paste,
+    /// With --paste torchvision: pictures of one size that go through the network together.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub batch: u16,
+    /// f32, bf16 or int8, instead of the recipe's.
     #[arg(long)]
     pub precision: Option<Precision>,
     /// Threads of the network; one a processor, at most eight, unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: Option<u16>,
+}
+
+/// How masks become pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Paste {
+    Exact,
+    Torchvision,
 }
 
 fn parse_score(text: &str) -> Result<f32, String> {
@@ -98,6 +112,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         max_instances: usize::MAX, // beyond the recipe's own number
     };
     let mut segmenter = MaskRcnnSegmenter::load(&args.engine, limits, &options)?;
+    if args.paste == Paste::Torchvision {
+        let pictures = as_torchvision(&mut segmenter, &args)?;
+        return write_json(&args, &pictures);
+    }
     let mut painter = Painter::new(Style::default());
     let (mut pictures, mut failed) = (Vec::new(), 0);
     for (index, path) in args.images.iter().enumerate() {
@@ -110,19 +128,61 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             }
         }
     }
-    let json = || serde_json::to_vec(&pictures).context("JSON of the instances");
-    if let Some(path) = &args.json {
-        std::fs::write(path, json()?).with_context(|| format!("cannot write {}", path.display()))?;
-    } else if outputs.is_none() {
-        let mut out = std::io::stdout().lock();
-        out.write_all(&json()?)
-            .and_then(|()| out.write_all(b"\n"))
-            .context("standard output")?;
+    if args.json.is_some() || outputs.is_none() {
+        write_json(&args, &pictures)?;
     }
     if failed > 0 {
         bail!("{failed} of {} pictures failed", args.images.len());
     }
     Ok(())
+}
+
+/// To --json or standard output.
+fn write_json(args: &Args, pictures: &[PictureJson]) -> anyhow::Result<()> {
+    let json = serde_json::to_vec(pictures).context("JSON of the instances")?;
+    if let Some(path) = &args.json {
+        return std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()));
+    }
+    let mut out = std::io::stdout().lock();
+    out.write_all(&json)
+        .and_then(|()| out.write_all(b"\n"))
+        .context("standard output")
+}
+
+/// Every picture must be readable here: what is compared must be whole.
+fn as_torchvision(segmenter: &mut MaskRcnnSegmenter, args: &Args) -> anyhow::Result<Vec<PictureJson>> {
+    let classes = segmenter.classes();
+    let mut pictures = Vec::new();
+    for paths in args.images.chunks(usize::from(args.batch)) {
+        let mut images = Vec::with_capacity(paths.len());
+        for path in paths {
+            let image = read_still(path, Orientation::AsStored)?;
+            if images.first().is_some_and(|first: &Image| first.size != image.size) {
+                bail!("{}: --batch needs pictures of one size", path.display());
+            }
+            images.push(image);
+        }
+        let answers = segmenter.find_as_torchvision(&images)?;
+        for ((path, image), found) in paths.iter().zip(&images).zip(answers) {
+            let instances = found.iter().map(|u| {
+                let b = u.bounds;
+                Ok(InstanceJson {
+                    class_id: u.class_id,
+                    class_name: classes.names.get(u.class_id as usize).cloned().unwrap_or_default(),
+                    score: u.score,
+                    bounds: [b.x0, b.y0, b.x1, b.y1],
+                    mask: mask_json(u.runs.as_ref(), image.size)?,
+                })
+            });
+            pictures.push(PictureJson {
+                image: path.display().to_string(),
+                width: image.size.width,
+                height: image.size.height,
+                instances: instances.collect::<anyhow::Result<_>>()?,
+            });
+        }
+    }
+    Ok(pictures)
 }
 
 fn one(
@@ -147,7 +207,7 @@ fn one(
             class_name: name(instance.class_id),
             score: instance.score,
             bounds: [b.x0, b.y0, b.x1, b.y1],
-            mask: mask_json(instance.mask.as_ref(), image.size)?,
+            mask: mask_json(instance.mask.as_ref().and_then(|mask| mask.runs.as_ref()), image.size)?,
         })
     });
     Ok(PictureJson {
@@ -159,8 +219,8 @@ fn one(
 }
 
 /// A mask without pixels is one run of zeros.
-fn mask_json(mask: Option<&InstanceMask>, frame: ImageSize) -> anyhow::Result<MaskJson> {
-    let counts = match mask.and_then(|mask| mask.runs.as_ref()) {
+fn mask_json(runs: Option<&MaskRuns>, frame: ImageSize) -> anyhow::Result<MaskJson> {
+    let counts = match runs {
         Some(runs) => runs
             .to_frame_counts(frame)
             .ok_or_else(|| anyhow!("a mask reaches beyond the picture"))?,

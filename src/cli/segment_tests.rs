@@ -99,6 +99,8 @@ fn good_pictures_are_segmented_beside_broken_ones() {
         score_threshold: 0.9,
         precision: Some(Precision::F32),
         threads: Some(2),
+        paste: Paste::Exact,
+        batch: 1,
     };
     let text = run(args).unwrap_err().to_string();
     assert_eq!(text, "2 of 4 pictures failed", "OpenVINO missing? {text}");

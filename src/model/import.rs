@@ -102,13 +102,17 @@ impl Import<'_> {
         let weights = self.folder.join(name).with_extension("safetensors");
         let written = self.folder.join(name).with_extension("toml");
         if same_file(&written, self.recipe) {
-            return Err(self.fault(&written, "this is the recipe that was read: give another folder".to_owned()));
+            return Err(self.fault(
+                &written,
+                "this is the recipe that was read: give another folder".to_owned(),
+            ));
         }
         std::fs::create_dir_all(self.folder).map_err(|e| self.fault(self.folder, e.to_string()))?;
         std::fs::write(&weights, &bytes).map_err(|e| self.fault(&weights, e.to_string()))?;
         let digest = Sha256::digest(&bytes).into();
         drop(bytes);
-        let recipe_text = |self_test: Option<&Path>| self.recipe_text(&text, &weights, &classes, digest, sha256, self_test);
+        let recipe_text =
+            |self_test: Option<&Path>| self.recipe_text(&text, &weights, &classes, digest, sha256, self_test);
         let write = |text: String| std::fs::write(&written, text).map_err(|e| self.fault(&written, e.to_string()));
         write(recipe_text(None)?)?;
         let untested = match store_self_test(&written) {
@@ -199,7 +203,9 @@ impl Import<'_> {
         }
         let text = toml::to_string(&table).map_err(|e| fault(&e))?;
         let version = env!("CARGO_PKG_VERSION");
-        Ok(format!("# Written by `maskcast engine import`, version {version}.\n{text}"))
+        Ok(format!(
+            "# Written by `maskcast engine import`, version {version}.\n{text}"
+        ))
     }
 
     fn fault(&self, path: &Path, reason: String) -> ImportError {

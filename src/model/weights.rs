@@ -60,8 +60,14 @@ pub enum WeightsError {
     },
     #[error("weights {path}: expected F32, F16 or BF16 for tensor {name:?}, got {got}")]
     Type { path: PathBuf, name: String, got: String },
-    #[error("weights {path}: {count} tensors belong to no layer, the first is {first:?}")]
-    Extra { path: PathBuf, count: usize, first: String },
+    #[error("weights {path}: {count} tensors belong to no layer, the first is {first:?}{}", hint(nearest))]
+    Extra {
+        path: PathBuf,
+        count: usize,
+        first: String,
+        /// Of the names that do belong.
+        nearest: Option<String>,
+    },
 }
 
 fn hint(nearest: &Option<String>) -> String {
@@ -177,7 +183,7 @@ impl Weights {
                 path: self.path.clone(),
                 name: name.to_owned(),
                 expected: shape.to_vec(),
-                nearest: self.nearest(name),
+                nearest: nearest(name, self.tensors.keys()),
             });
         };
         if !self.taken.contains(name) {
@@ -274,18 +280,19 @@ impl Weights {
         match left.next() {
             None => Ok(()),
             Some(first) => Err(WeightsError::Extra {
+                nearest: nearest(first, self.taken.iter()),
                 first: first.clone(),
                 count: 1 + left.count(),
                 path: self.path.clone(),
             }),
         }
     }
+}
 
-    fn nearest(&self, name: &str) -> Option<String> {
-        let near = self.tensors.keys().min_by_key(|other| edits(name, other))?;
-        // A name of which more than a third differs is no hint.
-        (edits(name, near) * 3 <= name.len()).then(|| near.clone())
-    }
+fn nearest<'a>(name: &str, others: impl Iterator<Item = &'a String>) -> Option<String> {
+    let near = others.min_by_key(|other| edits(name, other))?;
+    // A name of which more than a third differs is no hint.
+    (edits(name, near) * 3 <= name.len()).then(|| near.clone())
 }
 
 /// Batch norm as `x * scale + shift`. A variance below zero, as rounding can leave it, counts as zero.

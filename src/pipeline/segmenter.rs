@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::engine_loop::{MaskBranch, Segmented, Segmenter};
 use crate::frame::{Image, PixelFormat};
-use crate::geometry::{ImageSize, Letterbox};
-use crate::instances::{self, ClassMap, Limits};
+use crate::geometry::{ImageSize, Letterbox, PixelBox, SourcePx};
+use crate::instances::{self, ClassMap, Limits, MaskRuns};
 use crate::model::{MaskRcnn, Masks, ModelError, Options, Spent};
-use crate::ops::paste_masks::Paster;
+use crate::ops::paste_masks::{Paster, paste_torchvision};
 use crate::preprocess::{Normalise, PreprocessError, Preprocessor};
 use crate::time::Clocks;
 
@@ -116,6 +116,57 @@ impl MaskRcnnSegmenter {
             preprocessed_mono_nanos,
             inferred_mono_nanos,
         })
+    }
+}
+
+/// What the network says of a picture in source px, before anything is rounded.
+#[derive(Debug, Clone)]
+pub struct Unrounded {
+    pub class_id: u32,
+    pub score: f32,
+    pub bounds: PixelBox<SourcePx>,
+    /// By torchvision's paste rule; `None` = no pixel.
+    pub runs: Option<MaskRuns>,
+}
+
+impl MaskRcnnSegmenter {
+    /// The instances of several pictures of one size, in one run of the trunk, as torchvision would give them: to be
+    /// compared with it.
+    pub fn find_as_torchvision(&mut self, images: &[Image]) -> Result<Vec<Vec<Unrounded>>, SegmentError> {
+        let Some(first) = images.first() else {
+            return Ok(Vec::new());
+        };
+        let size = first.size;
+        let fit = self.network.fit(size).ok_or(PreprocessError::Empty {
+            source_size: size,
+            network: ImageSize::new(0, 0),
+        })?;
+        let values = 3 * fit.network.area() as usize;
+        let input = self.network.input_mut(fit.network, images.len())?;
+        for (image, input) in images.iter().zip(input.chunks_exact_mut(values)) {
+            self.preprocessor.run(image, &fit, input)?;
+        }
+        self.network.run()?;
+        let mut answers = Vec::with_capacity(images.len());
+        for index in 0..images.len() {
+            let found = self.network.inference(index, fit.resized, Masks::Yes)?;
+            let unrounded = found.detections.iter().enumerate().map(|(i, detection)| {
+                let bounds = fit.source_from_network(&detection.bounds);
+                let runs = found.masks.and_then(|grids| {
+                    let side = grids.side as usize;
+                    let grid = grids.probabilities.get(i * side * side..(i + 1) * side * side)?;
+                    paste_torchvision(grid, side, &bounds, size)
+                });
+                Unrounded {
+                    class_id: detection.class_id,
+                    score: detection.score,
+                    bounds,
+                    runs,
+                }
+            });
+            answers.push(unrounded.filter(|u| u.score >= self.limits.score_threshold).collect());
+        }
+        Ok(answers)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-fn maskcast(args: &[&str]) -> Output {
+pub fn maskcast(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_maskcast"))
         .args(args)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -13,7 +13,7 @@ fn maskcast(args: &[&str]) -> Output {
         .expect("the program starts")
 }
 
-fn text(bytes: &[u8]) -> String {
+pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
@@ -24,7 +24,7 @@ fn refused(args: &[&str]) -> String {
     text(&output.stderr)
 }
 
-fn path(p: &Path) -> &str {
+pub fn path(p: &Path) -> &str {
     p.to_str().expect("UTF-8")
 }
 

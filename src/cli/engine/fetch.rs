@@ -35,7 +35,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .as_ref()
         .ok_or_else(|| anyhow!("{}: it has no [source] to fetch from", path.display()))?;
     let url = args.url.as_deref().unwrap_or(&source.url);
-    let file = url.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("weights");
+    let file = url
+        .rsplit('/')
+        .next()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("weights");
     let destination = args.out.join(file.split(['?', '#']).next().unwrap_or(file));
     let sha256 = source
         .sha256_prefix
@@ -101,6 +105,10 @@ fn recipe_path(args: &Args) -> anyhow::Result<PathBuf> {
         "no recipe {:?} in {} (to be fetched there: {})",
         args.engine,
         args.recipes.display(),
-        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+        if known.is_empty() {
+            "none".to_owned()
+        } else {
+            known.join(", ")
+        }
     )
 }

@@ -53,7 +53,10 @@ pub(super) fn report(imported: &Imported) -> anyhow::Result<()> {
             facts.depth, facts.classes, facts.parameters, imported.tensors
         ))?;
     } else {
-        crate::cli::answer(format_args!("{} values in {} tensors", imported.values, imported.tensors))?;
+        crate::cli::answer(format_args!(
+            "{} values in {} tensors",
+            imported.values, imported.tensors
+        ))?;
     }
     if imported.classes_without_names {
         say!(

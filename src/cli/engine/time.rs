@@ -133,7 +133,9 @@ fn millis(duration: Duration) -> f64 {
 fn noise(size: ImageSize) -> anyhow::Result<Image> {
     let mut state = 0x9E37_79B9_7F4A_7C15u64;
     let byte = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
     let bytes: Vec<u8> = std::iter::repeat_with(byte).take(3 * size.area() as usize).collect();

@@ -182,7 +182,9 @@ impl MaskRcnn {
     ) -> Result<(), ModelError> {
         let levels = self.trunks.current()?.roi_levels::<T>(0, &self.between.roi_scales)?;
         self.box_head.set_rows(rois.len())?;
-        self.between.box_pool.run(&levels, rois, self.box_head.input_mut::<T>(0)?)?;
+        self.between
+            .box_pool
+            .run(&levels, rois, self.box_head.input_mut::<T>(0)?)?;
         self.box_head.run()?;
         outputs.insert("box_head/logits".to_owned(), sampled(&self.box_head, 0)?);
         outputs.insert("box_head/deltas".to_owned(), sampled(&self.box_head, 1)?);
@@ -210,7 +212,12 @@ fn rois(size: ImageSize) -> Vec<NetworkBox> {
         let (cx, cy) = (w * part, h * (1.0 - part));
         let side = 0.5 * w.min(h) * part;
         let clip = |v: f32, to: f32| v.clamp(0.0, to);
-        NetworkBox::new(clip(cx - side, w), clip(cy - side, h), clip(cx + side, w), clip(cy + side, h))
+        NetworkBox::new(
+            clip(cx - side, w),
+            clip(cy - side, h),
+            clip(cx + side, w),
+            clip(cy + side, h),
+        )
     };
     (0..ROIS).map(one).collect()
 }
@@ -248,12 +255,21 @@ mod tests {
         assert_eq!(deviation.output, "trunk/x");
         assert!((deviation.error - 0.01).abs() < 1e-6, "{deviation:?}");
         let text = stored.compare(&near, Precision::F32).unwrap_err().to_string();
-        assert!(text.starts_with("self-test failed: trunk/x is off by 0.0100 of its size (limit 0.002 in f32)"), "{text}");
+        assert!(
+            text.starts_with("self-test failed: trunk/x is off by 0.0100 of its size (limit 0.002 in f32)"),
+            "{text}"
+        );
         assert!(stored.compare(&of(&[f32::NAN, 4.0]), Precision::Int8).is_err());
         assert!(stored.compare(&of(&[3.0]), Precision::Int8).is_err());
         let other = SelfTest {
             outputs: BTreeMap::new(),
         };
-        assert!(stored.compare(&other, Precision::F32).unwrap_err().to_string().contains("trunk/x is in the engine or"));
+        assert!(
+            stored
+                .compare(&other, Precision::F32)
+                .unwrap_err()
+                .to_string()
+                .contains("trunk/x is in the engine or")
+        );
     }
 }
