@@ -32,9 +32,9 @@ pub enum Resampling {
 /// How a scaled side becomes whole pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SideRounding {
-    /// torchvision `GeneralizedRCNNTransform`, in f32 as it computes it.
+    /// torchvision `GeneralizedRCNNTransform`, in f64 as it computes it: 385 * (800 / 385) is below 800, and the side 799.
     Down,
-    /// Detectron and detectron2 `ResizeShortestEdge`.
+    /// Detectron and detectron2 `ResizeShortestEdge`, in f64: the shorter side, then both again if the longer is too long.
     Nearest,
 }
 
@@ -84,11 +84,19 @@ impl Letterbox {
         if source.area() == 0 || shortest == 0 || longest == 0 {
             return None;
         }
-        let (short, long) = (source.width.min(source.height), source.width.max(source.height));
-        let scale = (shortest as f32 / short as f32).min(longest as f32 / long as f32);
-        let side = |from: u32| match rounding {
-            SideRounding::Down => (from as f32 * scale).floor(),
-            SideRounding::Nearest => (f64::from(from) * f64::from(scale) + 0.5).floor() as f32,
+        let short = f64::from(source.width.min(source.height));
+        let long = f64::from(source.width.max(source.height));
+        let (to_short, to_long) = (f64::from(shortest) / short, f64::from(longest));
+        let side = |from: u32| {
+            let from = f64::from(from);
+            match rounding {
+                SideRounding::Down => (from * to_short.min(to_long / long)).floor(),
+                SideRounding::Nearest => {
+                    let scaled = |side: f64| if side == short { f64::from(shortest) } else { to_short * side };
+                    let again = (to_long / scaled(long)).min(1.0);
+                    (scaled(from) * again + 0.5).floor()
+                }
+            }
         };
         let side = |from: u32| (side(from) as u32).clamp(1, longest);
         let resized = ImageSize::new(side(source.width), side(source.height));
@@ -157,6 +165,44 @@ mod tests {
         assert_eq!(of(1080, 1920, SideRounding::Nearest, 32), sizes(750, 1333, 768, 1344));
         assert_eq!(of(9000, 1, SideRounding::Down, 32), sizes(1333, 1, 1344, 32));
         assert_eq!(of(0, 5, SideRounding::Down, 32), None);
+    }
+
+    /// Sides that f32 makes a pixel more or less: what torchvision 0.29.2 and detectron2's `get_output_shape` answer.
+    #[test]
+    fn sides_near_a_whole_pixel_round_as_in_the_libraries() {
+        let resized = |w, h, rounding| {
+            let sizing = Sizing::ShortestEdge {
+                shortest_px: 800,
+                longest_px: 1333,
+                multiple_of: 32,
+                rounding,
+            };
+            Letterbox::of(ImageSize::new(w, h), &sizing).map(|l| (l.resized.width, l.resized.height))
+        };
+        for (source, expected) in [
+            ((640, 385), (1329, 799)),
+            ((640, 393), (1302, 800)),
+            ((500, 322), (1242, 799)),
+            ((500, 341), (1173, 800)),
+            ((1280, 769), (1331, 800)),
+            ((1280, 796), (1286, 799)),
+            ((317, 100), (1332, 420)),
+            ((100, 590), (225, 1333)),
+            ((641, 385), (1331, 799)),
+        ] {
+            assert_eq!(resized(source.0, source.1, SideRounding::Down), Some(expected), "{source:?}");
+        }
+        for (source, expected) in [
+            ((104, 208), (667, 1333)),
+            ((105, 310), (451, 1333)),
+            ((105, 430), (326, 1333)),
+            ((115, 430), (357, 1333)),
+            ((149, 298), (667, 1333)),
+            ((153, 1054), (193, 1333)),
+            ((640, 480), (1067, 800)),
+        ] {
+            assert_eq!(resized(source.0, source.1, SideRounding::Nearest), Some(expected), "{source:?}");
+        }
     }
 
     #[test]
