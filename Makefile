@@ -10,7 +10,7 @@ export MASKCAST_OPENVINO_DIR ?= $(abspath $(TARGET_DIR))/openvino
 export MASKCAST_DATA ?= $(abspath ../shared/data)
 SECONDS_OF_DEMO ?= 20
 
-.PHONY: help demo test lint deps openvino oracle build bench train
+.PHONY: help demo test lint deps openvino oracle build bench bench-cpu train
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -53,6 +53,10 @@ test: export PYTHONPATH := $(ORACLE)
 bench: build ## the figures of BENCHMARKS.md on this machine
 	$(TARGET_DIR)/release/maskcast demo --seconds 60
 	cargo test --locked --release -- --ignored --nocapture bench_
+
+PARITY_PYTHON ?= python3
+bench-cpu: build ## ours against torchvision, ONNX Runtime and OpenVINO on two threads; PARITY_PYTHON needs their packages
+	$(PARITY_PYTHON) -W ignore tests/bench/cpu_rivals.py $(TARGET_DIR)/release/maskcast --work "$(TARGET_DIR)/bench-cpu"
 
 MODEL ?= conveyor
 DEVICE ?= cpu
