@@ -57,6 +57,7 @@ bench: build ## the figures of BENCHMARKS.md on this machine
 PARITY_PYTHON ?= python3
 bench-cpu: build ## ours against torchvision, ONNX Runtime and OpenVINO on two threads; PARITY_PYTHON needs their packages
 	$(PARITY_PYTHON) -W ignore tests/bench/cpu_rivals.py $(TARGET_DIR)/release/maskcast --work "$(TARGET_DIR)/bench-cpu"
+	$(PARITY_PYTHON) tests/bench/ops_rivals.py $(TARGET_DIR)/release/maskcast engine time-ops
 
 MODEL ?= conveyor
 DEVICE ?= cpu

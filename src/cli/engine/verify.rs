@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::verified::{Limits as Allowed, Sides, Verified};
-use crate::cli::eval::engine::{FAULTS_SHOWN, Failed, load, match_classes};
+use crate::cli::eval::engine::{FAULTS_SHOWN, Failed, load, match_classes, rename};
 use crate::cli::folder;
 use crate::engine::Precision;
 use crate::evaluate::agreement::{PictureAgreement, Rules};
@@ -122,7 +122,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut judged = match &pictures.truth {
         Some(data) => Some(Judged {
             class_of_engine: match_classes(&classes, &data.names())?,
-            kind: if data.has_masks() { Kind::Masks } else { Kind::Boxes },
+            kind: if data.has_masks() && engines.reference.network().draws_masks() { Kind::Masks } else { Kind::Boxes },
             evaluations: Sides {
                 reference: Evaluation::new(data.names()),
                 candidate: Evaluation::new(data.names()),
@@ -193,7 +193,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
 /// Scores against truth.
 struct Judged {
-    class_of_engine: Vec<u32>,
+    class_of_engine: Vec<Option<u32>>,
     /// Masks are judged with boxes beside them.
     kind: Kind,
     evaluations: Sides<Evaluation>,
@@ -208,16 +208,13 @@ impl Judged {
         candidate: Vec<Detected>,
     ) -> anyhow::Result<()> {
         let class_of = &self.class_of_engine;
-        let renamed = |mut all: Vec<Detected>| -> anyhow::Result<Vec<Detected>> {
-            for detected in &mut all {
-                let id = detected.class_id as usize;
-                detected.class_id = *class_of.get(id).with_context(|| format!("the engine found the class id {id}"))?;
-            }
-            Ok(all)
+        let renamed = |mut all: Vec<Detected>| {
+            all.retain_mut(|detected| rename(&mut detected.class_id, class_of));
+            all
         };
         let truths = data.truths(index, self.kind)?;
-        self.evaluations.reference.add_image(truths.clone(), renamed(reference)?)?;
-        self.evaluations.candidate.add_image(truths, renamed(candidate)?)?;
+        self.evaluations.reference.add_image(truths.clone(), renamed(reference))?;
+        self.evaluations.candidate.add_image(truths, renamed(candidate))?;
         Ok(())
     }
 

@@ -51,7 +51,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     };
     let mut segmenter = MaskRcnnSegmenter::load(recipe, everything, &options)?;
     let category_ids: Vec<i64> = data.categories.iter().map(|c| c.id).collect();
-    let kinds: &[Kind] = match data.has_masks() {
+    let kinds: &[Kind] = match data.has_masks() && segmenter.network().draws_masks() {
         true => &[Kind::Boxes, Kind::Masks],
         false => &[Kind::Boxes],
     };
@@ -87,12 +87,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
                         .find(&picture, MaskBranch::Run, &*clocks)
                         .with_context(place)?;
                     let mut instances = answer.instances;
-                    for instance in &mut instances {
-                        let id = instance.class_id as usize;
-                        instance.class_id = *class_of_engine
-                            .get(id)
-                            .with_context(|| format!("the engine found the class id {id}"))?;
-                    }
+                    instances.retain_mut(|instance| rename(&mut instance.class_id, &class_of_engine));
                     if results_out.is_some() {
                         found.add(entry, &category_ids, &instances);
                     }
@@ -140,8 +135,22 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     })
 }
 
-/// Engine class id -> class id of the data set, by name; both must have the same names.
-pub(in crate::cli) fn match_classes(engine: &[String], data: &[String]) -> anyhow::Result<Vec<u32>> {
+/// Positions of an output that no class was ever trained for: those COCO left out are so named in our recipes.
+const UNUSED: &str = "unused ";
+
+/// Gives a detection the data set's class; false = its class is not judged.
+pub(in crate::cli) fn rename(class_id: &mut u32, class_of_engine: &[Option<u32>]) -> bool {
+    match class_of_engine.get(*class_id as usize) {
+        Some(Some(class)) => {
+            *class_id = *class;
+            true
+        }
+        _ => false,
+    }
+}
+
+/// Engine class id -> class id of the data set, by name; both must have the same names, unused ones aside (`None`).
+pub(in crate::cli) fn match_classes(engine: &[String], data: &[String]) -> anyhow::Result<Vec<Option<u32>>> {
     let only = |these: &[String], others: &[String]| -> String {
         let list: Vec<&str> = these
             .iter()
@@ -164,16 +173,15 @@ pub(in crate::cli) fn match_classes(engine: &[String], data: &[String]) -> anyho
     if let Some(name) = repeated(engine).or_else(|| repeated(data)) {
         bail!("the class {name:?} occurs twice");
     }
-    let positions: Option<Vec<u32>> = engine
-        .iter()
-        .map(|name| (0u32..).zip(data).find(|(_, n)| *n == name).map(|(i, _)| i))
-        .collect();
-    match positions {
-        Some(positions) if engine.len() == data.len() => Ok(positions),
-        _ => bail!(
+    let is_used = |name: &&String| data.contains(name) || !name.starts_with(UNUSED);
+    let used: Vec<String> = engine.iter().filter(is_used).cloned().collect();
+    let position = |name: &String| (0u32..).zip(data).find(|(_, n)| *n == name).map(|(i, _)| i);
+    match used.len() == data.len() && used.iter().all(|name| position(name).is_some()) {
+        true => Ok(engine.iter().map(position).collect()),
+        false => bail!(
             "engine and data set have different classes; only the engine has: {}; only the data set has: {}",
-            only(engine, data),
-            only(data, engine)
+            only(&used, data),
+            only(data, &used)
         ),
     }
 }
@@ -263,7 +271,12 @@ mod tests {
     #[test]
     fn classes_are_matched_by_name_and_both_lists_are_shown_when_they_differ() {
         let matched = match_classes(&names(&["can", "bolt"]), &names(&["bolt", "can"]));
-        assert_eq!(matched.ok(), Some(vec![1, 0]));
+        assert_eq!(matched.ok(), Some(vec![Some(1), Some(0)]));
+        let unused = match_classes(&names(&["can", "unused 2", "bolt"]), &names(&["bolt", "can"])).ok();
+        assert_eq!(unused, Some(vec![Some(1), None, Some(0)]));
+        let (mut class, classes) = (2, unused.unwrap_or_default());
+        assert!(rename(&mut class, &classes) && class == 0);
+        assert!(!rename(&mut 1, &classes) && !rename(&mut 3, &classes));
         let message =
             match_classes(&names(&["can", "mug"]), &names(&["can", "bolt", "bag"])).map_err(|e| e.to_string());
         let expected =

@@ -311,6 +311,11 @@ impl MaskRcnn {
         }
     }
 
+    /// Whether there is a mask branch.
+    pub fn draws_masks(&self) -> bool {
+        self.mask_head.is_some()
+    }
+
     pub fn identity(&self) -> &EngineIdentity {
         &self.identity
     }
