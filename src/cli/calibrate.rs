@@ -16,12 +16,13 @@ use crate::time::SystemClocks;
 
 /// Make the scale table that an engine needs for int8, from pictures such as it will see
 ///
-/// The engine runs in f32 over the pictures and the range of every tensor that an 8-bit layer reads is noted. The recipe
-/// must name the table under executor.scale_table. Layers under [keep_float] in a table that is replaced stay there.
+/// The engine runs in f32 over the pictures, and the range of every tensor that an 8-bit layer
+/// reads is noted. The recipe must name the table under executor.scale_table. Layers under
+/// [keep_float] in a table that is replaced stay there.
 ///
 /// Examples:
 ///   maskcast calibrate --engine engines/conveyor.toml --images frames/
-///   maskcast calibrate --engine my/model.toml --images frames/ --frames 500 --method entropy --out my/int8.toml
+///   maskcast calibrate --engine my.toml --images frames/ --method entropy --out my.int8.toml
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -53,7 +54,10 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let files = folder::evenly(&folder::pictures(&args.images)?, args.frames as usize);
-    let out = args.out.clone().unwrap_or_else(|| args.engine.with_extension("int8.toml"));
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| args.engine.with_extension("int8.toml"));
     let keep_float = kept(&out)?;
     let options = Options {
         threads: args.threads.map(usize::from),
@@ -85,7 +89,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let unreadable = files.len() - shown as usize;
     if shown == 0 {
-        bail!("{}: none of {} pictures can be read", args.images.display(), files.len());
+        bail!(
+            "{}: none of {} pictures can be read",
+            args.images.display(),
+            files.len()
+        );
     }
     let data = Data {
         source: args.data.unwrap_or_else(|| name_of(&args.images)),
@@ -96,9 +104,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(folder) = out.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
-    table.write(&out).with_context(|| format!("writing {}", out.display()))?;
+    table
+        .write(&out)
+        .with_context(|| format!("writing {}", out.display()))?;
     if unreadable > 0 {
-        say!("{unreadable} of {} pictures could not be read and were left out", files.len());
+        say!(
+            "{unreadable} of {} pictures could not be read and were left out",
+            files.len()
+        );
     }
     super::answer(format_args!(
         "wrote {}: {} ranges by {} from {shown} pictures with {instances} instances; name it in {} as \
@@ -171,7 +184,9 @@ mod tests {
         let rgb = image::RgbImage::from_raw(picture.size.width, picture.size.height, picture.bytes().to_vec());
         let rgb = rgb.unwrap();
         rgb.save(images.join("1.png")).unwrap();
-        image::imageops::flip_horizontal(&rgb).save(images.join("2.bmp")).unwrap();
+        image::imageops::flip_horizontal(&rgb)
+            .save(images.join("2.bmp"))
+            .unwrap();
         std::fs::write(images.join("3.jpg"), b"no picture").unwrap();
         (engine.display().to_string(), images.display().to_string())
     }
@@ -191,9 +206,14 @@ mod tests {
         assert_eq!(table.data, expected);
         assert!(table.keep_float.is_empty() && table.activations.contains_key("mask_head/rois"));
 
-        table.keep_float.insert("trunk/rpn.head.cls_logits".into(), "small".into());
+        table
+            .keep_float
+            .insert("trunk/rpn.head.cls_logits".into(), "small".into());
         table.write(&file).unwrap();
-        let again = parse(&["--engine", &engine, "--images", &images, "--method", "max", "--frames", "1"]).unwrap();
+        let again = parse(&[
+            "--engine", &engine, "--images", &images, "--method", "max", "--frames", "1",
+        ])
+        .unwrap();
         run(again).unwrap();
         let replaced = ScaleTable::read(&file).unwrap();
         assert_eq!(replaced.keep_float, table.keep_float);

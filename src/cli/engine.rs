@@ -6,9 +6,9 @@ mod import;
 mod inspect;
 mod self_test;
 mod time;
+mod time_ops;
 mod verified;
 mod verify;
-mod time_ops;
 
 use std::path::Path;
 

@@ -28,7 +28,10 @@ pub(super) fn pictures(dir: &Path) -> anyhow::Result<Vec<PathBuf>> {
 /// At most `count` of them, spread evenly from the first on.
 pub(super) fn evenly<T: Clone>(all: &[T], count: usize) -> Vec<T> {
     let count = count.min(all.len());
-    (0..count).filter_map(|i| all.get(i * all.len() / count)).cloned().collect()
+    (0..count)
+        .filter_map(|i| all.get(i * all.len() / count))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]

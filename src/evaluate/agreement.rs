@@ -98,12 +98,20 @@ impl PictureAgreement {
     }
 
     fn worst_mask_iou(&self) -> Option<f64> {
-        self.pairs.iter().filter_map(|pair| pair.mask_iou).min_by(f64::total_cmp)
+        self.pairs
+            .iter()
+            .filter_map(|pair| pair.mask_iou)
+            .min_by(f64::total_cmp)
     }
 
     /// Orders pictures: an object that only one found weighs as one whose masks have nothing in common.
     fn distance(&self) -> f64 {
-        let masks: f64 = self.pairs.iter().filter_map(|pair| pair.mask_iou).map(|iou| 1.0 - iou).sum();
+        let masks: f64 = self
+            .pairs
+            .iter()
+            .filter_map(|pair| pair.mask_iou)
+            .map(|iou| 1.0 - iou)
+            .sum();
         (self.lost + self.added) as f64 + masks
     }
 }
@@ -221,7 +229,13 @@ mod tests {
         let mut spoilt = square(0, 0.9, 0, 10);
         spoilt.mask = None;
         let found = PictureAgreement::of(&[square(0, 0.9, 0, 10)], std::slice::from_ref(&spoilt), &RULES);
-        assert_eq!(found.pairs, [Pair { mask_iou: Some(0.0), score_shift: 0.0 }]);
+        assert_eq!(
+            found.pairs,
+            [Pair {
+                mask_iou: Some(0.0),
+                score_shift: 0.0
+            }]
+        );
         let found = PictureAgreement::of(std::slice::from_ref(&spoilt), std::slice::from_ref(&spoilt), &RULES);
         assert_eq!(found.pairs[0].mask_iou, None);
         let mut all = Agreement::default();
@@ -238,9 +252,15 @@ mod tests {
         all.add("same".into(), of(&one, &one));
         all.add("shifted".into(), of(&one, &[square(0, 0.6, 2, 10)]));
         all.add("lost".into(), of(&one, &[]));
-        all.add("two more".into(), of(&[], &[square(0, 0.9, 0, 10), square(1, 0.9, 0, 10)]));
+        all.add(
+            "two more".into(),
+            of(&[], &[square(0, 0.9, 0, 10), square(1, 0.9, 0, 10)]),
+        );
         let totals = all.totals();
-        assert_eq!((totals.pictures, totals.matched, totals.lost, totals.added), (4, 2, 1, 2));
+        assert_eq!(
+            (totals.pictures, totals.matched, totals.lost, totals.added),
+            (4, 2, 1, 2)
+        );
         assert_eq!(totals.worst_mask_iou, Some(80.0 / 120.0));
         assert!((totals.mean_mask_iou.unwrap() - (1.0 + 2.0 / 3.0) / 2.0).abs() < 1e-9);
         assert!((totals.max_score_shift.unwrap() - 0.2).abs() < 1e-9);

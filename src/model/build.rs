@@ -101,7 +101,9 @@ impl Build<'_> {
         }
         let text = toml::to_string(&table).map_err(|e| fault(self.recipe, &e))?;
         let version = env!("CARGO_PKG_VERSION");
-        Ok(format!("# Written by `maskcast engine build`, version {version}.\n{text}"))
+        Ok(format!(
+            "# Written by `maskcast engine build`, version {version}.\n{text}"
+        ))
     }
 }
 
@@ -109,9 +111,16 @@ impl Build<'_> {
 fn relative(file: &Path, folder: &Path) -> Result<String, BuildError> {
     let whole = |path: &Path| path.canonicalize().map_err(|e| fault(path, &e));
     let (file, folder) = (whole(file)?, whole(folder)?);
-    let common = file.components().zip(folder.components()).take_while(|(a, b)| a == b).count();
+    let common = file
+        .components()
+        .zip(folder.components())
+        .take_while(|(a, b)| a == b)
+        .count();
     let up = folder.components().skip(common).map(|_| "..".to_owned());
-    let down = file.components().skip(common).map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let down = file
+        .components()
+        .skip(common)
+        .map(|part| part.as_os_str().to_string_lossy().into_owned());
     Ok(up.chain(down).collect::<Vec<_>>().join("/"))
 }
 

@@ -60,7 +60,9 @@ fn with_table(dir: &Path, table: &ScaleTable) -> PathBuf {
 }
 
 fn native_int8() -> bool {
-    crate::engine::openvino::probe().unwrap_or_else(|e| panic!("{e}")).native_int8
+    crate::engine::openvino::probe()
+        .unwrap_or_else(|e| panic!("{e}"))
+        .native_int8
 }
 
 #[test]
@@ -68,10 +70,22 @@ fn a_calibrated_engine_answers_nearly_the_same_in_8_bits() {
     let dir = tempfile::tempdir().unwrap();
     let table = calibrated(&golden::write_engine(dir.path()));
     assert_eq!(table.data, data());
-    for tensor in ["trunk/image", "trunk/backbone.fpn.add.0", "box_head/rois", "mask_head/rois"] {
-        assert!(table.activations.contains_key(tensor), "{tensor}: {:?}", table.activations.keys());
+    for tensor in [
+        "trunk/image",
+        "trunk/backbone.fpn.add.0",
+        "box_head/rois",
+        "mask_head/rois",
+    ] {
+        assert!(
+            table.activations.contains_key(tensor),
+            "{tensor}: {:?}",
+            table.activations.keys()
+        );
     }
-    assert!(std::fs::read_dir(dir.path()).unwrap().count() == 2, "nothing was written");
+    assert!(
+        std::fs::read_dir(dir.path()).unwrap().count() == 2,
+        "nothing was written"
+    );
     let recipe = with_table(dir.path(), &table);
     let (float, float_mask) = see(&mut load(&recipe, Precision::F32).unwrap());
     let mut net = load(&recipe, Precision::Int8).unwrap();
@@ -87,7 +101,11 @@ fn a_calibrated_engine_answers_nearly_the_same_in_8_bits() {
         assert_eq!(identity.executor.precision, Precision::Int8);
         let digest = format!("\"scale_table_sha256\":\"{}\"", table.digest());
         assert!(identity.canonical_json.contains(&digest), "{}", identity.canonical_json);
-        assert!(net.parts_text().contains("layers with weights in int8"), "{}", net.parts_text());
+        assert!(
+            net.parts_text().contains("layers with weights in int8"),
+            "{}",
+            net.parts_text()
+        );
     } else {
         assert_ne!(identity.executor.precision, Precision::Int8);
         assert!(!identity.canonical_json.contains("scale_table"));
@@ -116,7 +134,10 @@ fn each_batch_is_in_8_bits() {
     let found = net.inference(1, fit.resized, Masks::Yes).unwrap();
     assert_eq!(found.detections.len(), alone.len());
     for (got, want) in found.detections.iter().zip(&alone) {
-        assert!(got.class_id == want.0 && (got.score - want.1).abs() < 0.02, "{got:?} {want:?}");
+        assert!(
+            got.class_id == want.0 && (got.score - want.1).abs() < 0.02,
+            "{got:?} {want:?}"
+        );
     }
 }
 
@@ -126,7 +147,10 @@ fn int8_without_a_table_of_this_engine_is_refused() {
     let recipe = golden::write_engine(dir.path());
     let refused = |recipe: &Path| load(recipe, Precision::Int8).map(|_| ()).unwrap_err();
     let text = refused(&recipe);
-    assert!(text.starts_with("engine \"golden\" names no executor.scale_table, which int8 needs"), "{text}");
+    assert!(
+        text.starts_with("engine \"golden\" names no executor.scale_table, which int8 needs"),
+        "{text}"
+    );
 
     let table = calibrated(&recipe);
     let recipe = with_table(dir.path(), &table);
@@ -150,7 +174,10 @@ fn int8_without_a_table_of_this_engine_is_refused() {
         short.activations.remove("mask_head/rois");
         short.write(&file).unwrap();
         let text = refused(&recipe);
-        assert!(text.contains("golden.int8.toml: the scale table has no range for \"mask_head/rois\""), "{text}");
+        assert!(
+            text.contains("golden.int8.toml: the scale table has no range for \"mask_head/rois\""),
+            "{text}"
+        );
     }
     std::fs::remove_file(&file).unwrap();
     assert!(refused(&recipe).contains("golden.int8.toml: No such file"));
@@ -161,8 +188,14 @@ fn a_calibration_that_saw_nothing_is_no_table() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = golden::write_engine(dir.path());
     let watched = MaskRcnn::load_to_calibrate(&recipe, Method::Max, &options(Precision::F32)).unwrap();
-    let nothing = watched.into_scale_table(data(), BTreeMap::new()).unwrap_err().to_string();
-    assert_eq!(nothing, "box_head saw nothing: show pictures in which the network finds objects");
+    let nothing = watched
+        .into_scale_table(data(), BTreeMap::new())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        nothing,
+        "box_head saw nothing: show pictures in which the network finds objects"
+    );
     let plain = load(&recipe, Precision::F32).unwrap();
     let error = plain.into_scale_table(data(), BTreeMap::new()).unwrap_err().to_string();
     assert_eq!(error, "the engine was not loaded for it");
@@ -188,7 +221,10 @@ fn a_built_engine_is_loaded_from_its_own_folder() {
         .iter()
         .flat_map(|part| ["onnx", "txt"].map(|ending| format!("golden-int8.{part}.{ending}")))
         .collect();
-    assert_eq!(built.parts, names.iter().map(|name| folder.join(name)).collect::<Vec<_>>());
+    assert_eq!(
+        built.parts,
+        names.iter().map(|name| folder.join(name)).collect::<Vec<_>>()
+    );
     let trunk = std::fs::read(folder.join("golden-int8.trunk.onnx")).unwrap();
     assert!(trunk.windows(14).any(|w| w == b"QuantizeLinear"));
     let text = std::fs::read_to_string(folder.join("golden-int8.mask_head.txt")).unwrap();
@@ -209,5 +245,9 @@ fn a_built_engine_is_loaded_from_its_own_folder() {
     assert!(!trunk.windows(14).any(|w| w == b"QuantizeLinear"));
 
     let plain = golden::write_engine(dir.path());
-    assert!(build(&plain, Precision::Int8).unwrap_err().contains("names no executor.scale_table"));
+    assert!(
+        build(&plain, Precision::Int8)
+            .unwrap_err()
+            .contains("names no executor.scale_table")
+    );
 }

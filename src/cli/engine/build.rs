@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use crate::engine::Precision;
 use crate::model::Build;
 
-/// Write an engine in one precision: its parts as ONNX and as text, and a recipe that asks for that precision.
+/// Write an engine in one precision: parts as ONNX and as text, and a recipe with that precision.
 ///
-/// The parts are for other tools and for review; maskcast itself needs only the recipe. For int8 the recipe must name a
-/// scale table (`maskcast calibrate`).
+/// The parts are for other tools and for review; maskcast itself needs only the recipe, which
+/// names weights and scale table where they are. For int8 the recipe given must name a scale
+/// table (`maskcast calibrate`).
 ///
 /// Examples:
 ///   maskcast engine build --engine engines/conveyor.toml --precision int8 --out built

@@ -79,10 +79,16 @@ impl Verified {
             Some(_) => {}
         }
         if let Some(iou) = totals.mean_mask_iou.filter(|&iou| iou < limits.mask_iou) {
-            past.push(format!("the mean mask IoU is {iou:.4}, at least {} is asked for", limits.mask_iou));
+            past.push(format!(
+                "the mean mask IoU is {iou:.4}, at least {} is asked for",
+                limits.mask_iou
+            ));
         }
         if let Some(shift) = totals.mean_score_shift.filter(|&shift| shift > limits.score_shift) {
-            past.push(format!("scores change by {shift:.4} in the mean, {} is allowed", limits.score_shift));
+            past.push(format!(
+                "scores change by {shift:.4} in the mean, {} is allowed",
+                limits.score_shift
+            ));
         }
         for (kind, ap) in &self.ap {
             if let Some(drop) = drop_points(ap).filter(|&drop| drop > limits.ap_drop_points) {
@@ -108,19 +114,34 @@ impl Verified {
         let mut line = |what: &str, text: String| page += &format!("{what:<22}{text}\n");
         line(
             "objects",
-            format!("{} in both, {} lost, {} added", totals.matched, totals.lost, totals.added),
+            format!(
+                "{} in both, {} lost, {} added",
+                totals.matched, totals.lost, totals.added
+            ),
         );
         line(
             "mask IoU",
-            format!("mean {}, worst {}", number(totals.mean_mask_iou), number(totals.worst_mask_iou)),
+            format!(
+                "mean {}, worst {}",
+                number(totals.mean_mask_iou),
+                number(totals.worst_mask_iou)
+            ),
         );
         line(
             "score change",
-            format!("mean {}, largest {}", number(totals.mean_score_shift), number(totals.max_score_shift)),
+            format!(
+                "mean {}, largest {}",
+                number(totals.mean_score_shift),
+                number(totals.max_score_shift)
+            ),
         );
         for (kind, ap) in &self.ap {
             let drop = drop_points(ap).map_or_else(|| "-".to_owned(), |drop| format!("{drop:+.2}"));
-            let values = format!("{} -> {}, drop {drop} points", number(ap.reference), number(ap.candidate));
+            let values = format!(
+                "{} -> {}, drop {drop} points",
+                number(ap.reference),
+                number(ap.candidate)
+            );
             line(&format!("{} AP", name(*kind)), values);
         }
         let took = self.took.map(|all| median_millis(all));
@@ -134,8 +155,16 @@ impl Verified {
             ),
         );
         for worst in self.agreement.worst(WORST_SHOWN) {
-            let Worst { picture, lost, added, worst_mask_iou } = worst;
-            let text = format!("{picture}: {lost} lost, {added} added, worst mask IoU {}", number(worst_mask_iou));
+            let Worst {
+                picture,
+                lost,
+                added,
+                worst_mask_iou,
+            } = worst;
+            let text = format!(
+                "{picture}: {lost} lost, {added} added, worst mask IoU {}",
+                number(worst_mask_iou)
+            );
             line("least agreement", text);
         }
         page
@@ -146,7 +175,10 @@ impl Verified {
         let Sides { reference, candidate } = self.precisions.map(|p| p.as_str());
         let ap = self.ap.iter().map(|(kind, ap)| {
             let key = format!("{}_ap", name(*kind));
-            (key, json!({"reference": ap.reference, "candidate": ap.candidate, "drop_points": drop_points(ap)}))
+            (
+                key,
+                json!({"reference": ap.reference, "candidate": ap.candidate, "drop_points": drop_points(ap)}),
+            )
         });
         let totals = self.agreement.totals();
         json!({
@@ -177,5 +209,7 @@ fn drop_points(ap: &Sides<Option<f64>>) -> Option<f64> {
 fn median_millis(all: &[Duration]) -> f64 {
     let mut sorted = all.to_vec();
     sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).map_or(f64::NAN, |took| took.as_secs_f64() * 1e3)
+    sorted
+        .get(sorted.len() / 2)
+        .map_or(f64::NAN, |took| took.as_secs_f64() * 1e3)
 }

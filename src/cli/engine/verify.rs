@@ -20,13 +20,15 @@ use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
 use crate::source::{Orientation, read_still};
 use crate::time::{Clocks, SystemClocks};
 
-/// Run an engine in two precisions over the same pictures and say how far the answers differ; fail past a limit.
+/// Run an engine in two precisions over the same pictures and say how far the answers differ.
 ///
-/// Objects of both are paired by class and box (IoU 0.5 or more). With ground truth both are scored as well.
+/// Objects of both are paired by class and box (IoU 0.5 or more). With ground truth both are
+/// scored as well. Exit code 1 when a limit is passed.
 ///
 /// Examples:
-///   maskcast engine verify --engine engines/conveyor.toml --precision int8 --against bf16 --images frames/
-///   maskcast engine verify --engine my.toml --against f32 --images val/images --coco val/annotations.json --json v.json
+///   maskcast engine verify --engine my-int8.toml --against f32 --images frames/
+///   maskcast engine verify --engine my.toml --precision int8 --against bf16 \
+///     --images val/images --coco val/annotations.json --json verified.json
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -74,7 +76,9 @@ pub struct Args {
 fn float(text: &str) -> Result<Precision, String> {
     match text.parse() {
         Ok(precision @ (Precision::F32 | Precision::Bf16)) => Ok(precision),
-        _ => Err(format!("{text:?} is nothing to hold an engine against: use \"f32\" or \"bf16\"")),
+        _ => Err(format!(
+            "{text:?} is nothing to hold an engine against: use \"f32\" or \"bf16\""
+        )),
     }
 }
 
@@ -171,7 +175,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     if verified.took.reference.is_empty() {
-        bail!("{}: none of {} pictures can be used", args.images.display(), pictures.shown.len());
+        bail!(
+            "{}: none of {} pictures can be used",
+            args.images.display(),
+            pictures.shown.len()
+        );
     }
     verified.ap = judged.map_or_else(Vec::new, |judged| judged.scores());
     let past = verified.past(&Allowed {

@@ -20,19 +20,39 @@ fn parse(line: &str) -> Result<Args, String> {
 #[test]
 fn the_line_is_read_and_limits_are_limits() {
     let args = parse("--engine e --against f32 --images d").unwrap();
-    assert_eq!((args.precision, args.against, args.frames), (None, Precision::F32, None));
-    let limits = (args.max_ap_drop, args.min_mask_iou, args.max_score_shift, args.max_unmatched);
+    assert_eq!(
+        (args.precision, args.against, args.frames),
+        (None, Precision::F32, None)
+    );
+    let limits = (
+        args.max_ap_drop,
+        args.min_mask_iou,
+        args.max_score_shift,
+        args.max_unmatched,
+    );
     assert_eq!(limits, (0.5, 0.9, 0.1, 0.15));
     assert!(parse("--engine e --against bf16 --images d --precision int8 --coco a --frames 3 --json j").is_ok());
     for (wrong, words) in [
         ("--against f32 --images d", "--engine"),
         ("--engine e --images d", "--against"),
         ("--engine e --against f32", "--images"),
-        ("--engine e --images d --against int8", "\"int8\" is nothing to hold an engine against"),
-        ("--engine e --images d --against f32 --min-mask-iou 1.5", "\"1.5\" is no limit: expected 0 to 1"),
-        ("--engine e --images d --against f32 --max-score-shift NaN", "\"NaN\" is no limit"),
+        (
+            "--engine e --images d --against int8",
+            "\"int8\" is nothing to hold an engine against",
+        ),
+        (
+            "--engine e --images d --against f32 --min-mask-iou 1.5",
+            "\"1.5\" is no limit: expected 0 to 1",
+        ),
+        (
+            "--engine e --images d --against f32 --max-score-shift NaN",
+            "\"NaN\" is no limit",
+        ),
         ("--engine e --images d --against f32 --max-ap-drop -1", "-1"),
-        ("--engine e --images d --against f32 --max-ap-drop 101", "\"101\" is no limit: expected 0 to 100"),
+        (
+            "--engine e --images d --against f32 --max-ap-drop 101",
+            "\"101\" is no limit: expected 0 to 100",
+        ),
         ("--engine e --images d --against f32 --frames 0", "0"),
     ] {
         let error = parse(wrong).unwrap_err();
@@ -87,7 +107,10 @@ fn each_limit_has_its_sentence() {
         ]
     );
     let past = verified(&[full(0.9, 10)], &[]).past(&ALLOWED);
-    assert_eq!(past, ["100.0 % of the objects were found by one engine only, 15.0 % are allowed"]);
+    assert_eq!(
+        past,
+        ["100.0 % of the objects were found by one engine only, 15.0 % are allowed"]
+    );
     let past = verified(&[], &[]).past(&ALLOWED);
     assert_eq!(past, ["neither engine found an object: nothing was compared"]);
     let mut worse = verified(&[full(0.9, 10)], &[full(0.9, 10)]);
@@ -103,7 +126,10 @@ fn each_limit_has_its_sentence() {
     let past = worse.past(&ALLOWED);
     assert_eq!(
         past,
-        ["mask AP drops by 1.00 points, 0.5 are allowed", "1 of 2 pictures could not be used"]
+        [
+            "mask AP drops by 1.00 points, 0.5 are allowed",
+            "1 of 2 pictures could not be used"
+        ]
     );
     let page = worse.page();
     for line in [
@@ -117,7 +143,10 @@ fn each_limit_has_its_sentence() {
     let value = worse.to_json(&past);
     assert_eq!(value["past_limits"][1], "1 of 2 pictures could not be used");
     assert_eq!(value["agreement"]["matched"], 1);
-    assert_eq!((&value["unmatched_share"], &value["failed"][0]["file"]), (&json!(0.0), &json!("x.png")));
+    assert_eq!(
+        (&value["unmatched_share"], &value["failed"][0]["file"]),
+        (&json!(0.0), &json!("x.png"))
+    );
     assert!((value["ap"]["mask_ap"]["drop_points"].as_f64().unwrap() - 1.0).abs() < 1e-9);
 }
 
@@ -135,7 +164,10 @@ fn two_precisions_of_one_engine_are_compared() {
     let message = |more: &str| format!("{:#}", run(parse(&line(more)).unwrap()).unwrap_err());
 
     let same = message("f32 --precision f32");
-    assert!(same.starts_with("both engines run in f32 here, so there is nothing to verify"), "{same}");
+    assert!(
+        same.starts_with("both engines run in f32 here, so there is nothing to verify"),
+        "{same}"
+    );
     let no_table = message("f32 --precision int8");
     assert!(no_table.contains("names no executor.scale_table"), "{no_table}");
     let wrong_folder = format!("--engine {engine} --images {images}/1.png --against f32 --precision bf16");
@@ -150,7 +182,10 @@ fn two_precisions_of_one_engine_are_compared() {
     let more = format!("f32 --precision bf16 {loose} --json {}", out.display());
     run(parse(&line(&more)).unwrap()).unwrap();
     let value: Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
-    assert_eq!((&value["reference"]["precision"], &value["candidate"]["precision"]), (&json!("f32"), &json!("bf16")));
+    assert_eq!(
+        (&value["reference"]["precision"], &value["candidate"]["precision"]),
+        (&json!("f32"), &json!("bf16"))
+    );
     assert_eq!(value["agreement"]["pictures"], 1);
     assert!(value["agreement"]["matched"].as_u64().unwrap() > 5, "{value}");
     assert_eq!(value["past_limits"], json!([]));

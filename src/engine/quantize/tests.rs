@@ -173,10 +173,20 @@ fn a_tensor_is_named_by_what_makes_it() {
     g.output("logits", a.unwrap()).unwrap();
     assert_eq!(observable(&g).unwrap().1, [(1, "rois".to_owned())]);
     let of_rois = ScaleTable {
-        activations: table.activations.clone().into_iter().filter(|(name, _)| name == "head/rois").collect(),
+        activations: table
+            .activations
+            .clone()
+            .into_iter()
+            .filter(|(name, _)| name == "head/rois")
+            .collect(),
         ..table
     };
-    assert!(quantize(&g, &of_rois).unwrap().to_text().contains("1 of 1 layers with weights in int8"));
+    assert!(
+        quantize(&g, &of_rois)
+            .unwrap()
+            .to_text()
+            .contains("1 of 1 layers with weights in int8")
+    );
 }
 
 #[test]

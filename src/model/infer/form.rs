@@ -40,7 +40,11 @@ pub enum CalibrateError {
 
 impl Form {
     /// By the table that `recipe` names, which must be of these weights and float parts.
-    pub(in crate::model) fn int8(recipe: &Recipe, parts: &[&Graph], weights_sha256: [u8; 32]) -> Result<Form, ModelError> {
+    pub(in crate::model) fn int8(
+        recipe: &Recipe,
+        parts: &[&Graph],
+        weights_sha256: [u8; 32],
+    ) -> Result<Form, ModelError> {
         let Some(path) = recipe.scale_table.clone() else {
             return Err(ModelError::NoScaleTable(recipe.name.clone()));
         };
