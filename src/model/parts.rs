@@ -98,7 +98,7 @@ impl Layers {
         }
     }
 
-    fn weights(&self) -> &Weights {
+    pub(super) fn weights(&self) -> &Weights {
         match self {
             Layers::Pyramid(layers) => layers.weights(),
             Layers::MaskRcnn2Go(layers) => layers.weights(),
@@ -122,3 +122,7 @@ pub fn describe(recipe: &Recipe) -> Result<String, ModelError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+#[path = "parts_tests.rs"]
+mod tests;

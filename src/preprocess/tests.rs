@@ -250,6 +250,10 @@ fn wrong_sizes_are_errors() {
     assert!(refused(2, 0, 4, 48).contains("does not fit"));
 }
 
+/// Sum of the same pixels resized by Pillow to other sizes, and of value * (position + 1).
+const PILLOW_SUMS: [(ImageSize, u64, u64); 5] = [
+];
+
 /// Pillow 13.0.0: `Image.fromarray(x).resize((5, 3), Image.BILINEAR)` of 13x7 pixels `(37 i) % 256`.
 #[test]
 fn antialiased_pixels_are_those_of_pillow() {
