@@ -62,7 +62,15 @@ fn every_bundled_engine_has_the_layers_it_had() {
     assert!(stems.len() >= 8, "{stems:?}");
     let stored: Vec<String> = std::fs::read_dir(&folder)
         .unwrap()
-        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .file_stem()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
     for name in stored {
         assert!(stems.contains(&name), "tests/snapshots/{name}.txt belongs to no engine");
@@ -101,7 +109,10 @@ fn the_snapshots_count_the_published_parameters() {
         };
         let all: usize = asked.values().map(|shape| shape.iter().product::<usize>()).sum();
         // Frozen norms are no parameters; trained ones are, without their statistics. Folded, a norm leaves its bias.
-        let (statistics, trained) = (count(".running_mean") + count(".running_var"), count(".weight") + count(".bias"));
+        let (statistics, trained) = (
+            count(".running_mean") + count(".running_var"),
+            count(".weight") + count(".bias"),
+        );
         let frozen = !asked.contains_key("backbone.fpn.inner_blocks.0.1.weight");
         assert_eq!(all - statistics - if frozen { trained } else { 0 }, published, "{stem}");
         // The RPN's head is written once a level, five times, and the text counts it each time.

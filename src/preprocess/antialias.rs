@@ -64,7 +64,9 @@ fn pass(pixels: &[u8], line: usize, taps: &[Taps], step: usize) -> Vec<u8> {
             for offset in 0..step {
                 let values = line[tap.first * step + offset..].iter().step_by(step);
                 let start = 1 << (FRACTION_BITS - 1); // rounds
-                let sum = values.zip(&tap.weights).fold(start, |sum, (&v, w)| sum + i32::from(v) * w);
+                let sum = values
+                    .zip(&tap.weights)
+                    .fold(start, |sum, (&v, w)| sum + i32::from(v) * w);
                 out.push((sum >> FRACTION_BITS).clamp(0, 255) as u8);
             }
         }

@@ -41,7 +41,11 @@ fn a_picture_without_proposals_has_no_detections() {
 #[test]
 fn numbers_that_are_none_become_no_detections() {
     // 3e38 * 64 inputs: infinities, and where signs differ NaN.
-    for layer in ["roi_heads.box_predictor.bbox_pred", "roi_heads.box_predictor.cls_score", "rpn.head.bbox_pred"] {
+    for layer in [
+        "roi_heads.box_predictor.bbox_pred",
+        "roi_heads.box_predictor.cls_score",
+        "rpn.head.bbox_pred",
+    ] {
         let broken = weights(|name, data| {
             if name == format!("{layer}.weight") {
                 data.iter_mut().for_each(|v| *v = 3e38 * v.signum());
@@ -79,7 +83,9 @@ fn three_pictures_at_once_are_three_pictures() {
     let inputs = [one.clone(), turned(-1.0), turned(0.5)];
     let mut alone = Vec::new();
     for input in &inputs {
-        net.input_mut(ImageSize::new(192, 160), 1).unwrap().copy_from_slice(input);
+        net.input_mut(ImageSize::new(192, 160), 1)
+            .unwrap()
+            .copy_from_slice(input);
         let found = net.infer(resized, Masks::Yes).unwrap();
         alone.push((found.detections.to_vec(), found.masks.unwrap().probabilities.to_vec()));
     }
@@ -99,6 +105,10 @@ fn three_pictures_at_once_are_three_pictures() {
         let pairs = found.masks.unwrap().probabilities.iter().zip(masks);
         pairs.for_each(|(&g, &w)| near("mask", g, w, 1e-6));
     }
-    let text = net.inference(3, resized, Masks::No).map(|_| ()).unwrap_err().to_string();
+    let text = net
+        .inference(3, resized, Masks::No)
+        .map(|_| ())
+        .unwrap_err()
+        .to_string();
     assert_eq!(text, "picture 3 of a batch of 3");
 }

@@ -175,7 +175,10 @@ fn same_detections(what: &str, found: &Inference<'_>, wanted: &[GoldenDetection]
     let (mut worst_box, mut worst_score, mut worst_mask) = (0f32, 0f32, 0f32);
     for (i, want) in wanted.iter().enumerate() {
         let off = |got: &Detection| {
-            let gaps = edges(&got.bounds).into_iter().zip(want.bounds).map(|(g, w)| (g - w).abs());
+            let gaps = edges(&got.bounds)
+                .into_iter()
+                .zip(want.bounds)
+                .map(|(g, w)| (g - w).abs());
             gaps.fold(0.0, f32::max)
         };
         let at = found
