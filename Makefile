@@ -10,7 +10,7 @@ export MASKCAST_OPENVINO_DIR ?= $(abspath $(TARGET_DIR))/openvino
 export MASKCAST_DATA ?= $(abspath ../shared/data)
 SECONDS_OF_DEMO ?= 20
 
-.PHONY: help demo test lint deps openvino oracle build bench bench-cpu train
+.PHONY: help demo test lint deps openvino oracle build bench bench-cpu parity train
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -49,6 +49,10 @@ $(ORACLE)/ready:
 
 test: export MASKCAST_ORACLE_PYTHON ?= python3
 test: export PYTHONPATH := $(ORACLE)
+
+PARITY_PYTHON ?= python3
+parity: build ## boxes, scores and masks against torchvision's on real-sized checkpoints (PARITY_PYTHON has torch; an hour)
+	$(PARITY_PYTHON) tests/oracle/parity.py --maskcast $(TARGET_DIR)/release/maskcast
 
 bench: build ## the figures of BENCHMARKS.md on this machine
 	$(TARGET_DIR)/release/maskcast demo --seconds 60

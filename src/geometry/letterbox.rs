@@ -92,7 +92,13 @@ impl Letterbox {
             match rounding {
                 SideRounding::Down => (from * to_short.min(to_long / long)).floor(),
                 SideRounding::Nearest => {
-                    let scaled = |side: f64| if side == short { f64::from(shortest) } else { to_short * side };
+                    let scaled = |side: f64| {
+                        if side == short {
+                            f64::from(shortest)
+                        } else {
+                            to_short * side
+                        }
+                    };
                     let again = (to_long / scaled(long)).min(1.0);
                     (scaled(from) * again + 0.5).floor()
                 }
@@ -190,7 +196,11 @@ mod tests {
             ((100, 590), (225, 1333)),
             ((641, 385), (1331, 799)),
         ] {
-            assert_eq!(resized(source.0, source.1, SideRounding::Down), Some(expected), "{source:?}");
+            assert_eq!(
+                resized(source.0, source.1, SideRounding::Down),
+                Some(expected),
+                "{source:?}"
+            );
         }
         for (source, expected) in [
             ((104, 208), (667, 1333)),
@@ -201,7 +211,11 @@ mod tests {
             ((153, 1054), (193, 1333)),
             ((640, 480), (1067, 800)),
         ] {
-            assert_eq!(resized(source.0, source.1, SideRounding::Nearest), Some(expected), "{source:?}");
+            assert_eq!(
+                resized(source.0, source.1, SideRounding::Nearest),
+                Some(expected),
+                "{source:?}"
+            );
         }
     }
 

@@ -100,7 +100,7 @@ impl Layers {
         }
     }
 
-    fn weights(&self) -> &Weights {
+    pub(super) fn weights(&self) -> &Weights {
         match self {
             Layers::Pyramid(layers) => layers.weights(),
             Layers::MaskRcnn2Go(layers) => layers.weights(),
@@ -138,3 +138,7 @@ pub fn describe(recipe: &Recipe) -> Result<String, ModelError> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+#[path = "parts_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! Weights under torchvision's names, read from safetensors (f32, f16 or bf16) as f32. Each tensor is taken by name and
 //! shape; what nobody takes is an error too, so that a file and a recipe that do not belong together never run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
@@ -18,7 +18,8 @@ const IGNORED_SUFFIX: &str = ".num_batches_tracked";
 pub struct Weights {
     path: PathBuf,
     tensors: BTreeMap<String, Array>,
-    taken: BTreeSet<String>,
+    /// With their shapes.
+    taken: BTreeMap<String, Vec<usize>>,
     sha256: [u8; 32],
     /// Any tensor that is asked for is there, full of zeros.
     blank: bool,
@@ -128,7 +129,7 @@ impl Weights {
         Ok(Weights {
             path: path.to_owned(),
             tensors,
-            taken: BTreeSet::new(),
+            taken: BTreeMap::new(),
             sha256: Sha256::digest(bytes).into(),
             blank: false,
         })
@@ -139,7 +140,7 @@ impl Weights {
         Weights {
             path: path.to_owned(),
             tensors,
-            taken: BTreeSet::new(),
+            taken: BTreeMap::new(),
             sha256,
             blank: false,
         }
@@ -172,6 +173,9 @@ impl Weights {
 
     /// The tensor `name`, checked.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Array, WeightsError> {
+        if !self.taken.contains_key(name) {
+            self.taken.insert(name.to_owned(), shape.to_vec());
+        }
         if self.blank {
             return Ok(Array {
                 shape: shape.to_vec(),
@@ -186,9 +190,6 @@ impl Weights {
                 nearest: nearest(name, self.tensors.keys()),
             });
         };
-        if !self.taken.contains(name) {
-            self.taken.insert(name.to_owned());
-        }
         if array.shape != shape {
             return Err(WeightsError::Shape {
                 path: self.path.clone(),
@@ -274,13 +275,19 @@ impl Weights {
         }
     }
 
+    /// Every tensor that was asked for.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> &BTreeMap<String, Vec<usize>> {
+        &self.taken
+    }
+
     /// Refuses what nobody took.
     pub fn finish(&self) -> Result<(), WeightsError> {
-        let mut left = self.tensors.keys().filter(|name| !self.taken.contains(*name));
+        let mut left = self.tensors.keys().filter(|name| !self.taken.contains_key(*name));
         match left.next() {
             None => Ok(()),
             Some(first) => Err(WeightsError::Extra {
-                nearest: nearest(first, self.taken.iter()),
+                nearest: nearest(first, self.taken.keys()),
                 first: first.clone(),
                 count: 1 + left.count(),
                 path: self.path.clone(),

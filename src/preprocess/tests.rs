@@ -250,6 +250,15 @@ fn wrong_sizes_are_errors() {
     assert!(refused(2, 0, 4, 48).contains("does not fit"));
 }
 
+/// Sum of the same pixels resized by Pillow to other sizes, and of value * (position + 1).
+const PILLOW_SUMS: [(ImageSize, u64, u64); 5] = [
+    (ImageSize::new(40, 3), 45498, 8208715),
+    (ImageSize::new(5, 30), 56825, 12902926),
+    (ImageSize::new(13, 20), 98108, 38568748),
+    (ImageSize::new(31, 7), 81964, 26878333),
+    (ImageSize::new(64, 48), 1159410, 5379001223),
+];
+
 /// Pillow 13.0.0: `Image.fromarray(x).resize((5, 3), Image.BILINEAR)` of 13x7 pixels `(37 i) % 256`.
 #[test]
 fn antialiased_pixels_are_those_of_pillow() {
@@ -260,8 +269,13 @@ fn antialiased_pixels_are_those_of_pillow() {
     let pillow = [
         104, 112, 149, 135, 119, 111, 116, 133, 132, 128, 115, 132, 138, 143, 111, 144, 124, 133, 116, 142, 128, 126, 115, 124, 127, 134, 118, 118, 131, 139, 124, 139, 145, 134, 122, 133, 141, 127, 110, 111, 120, 127, 131, 111, 125u8,
     ];
-    for (got, want) in small.bytes().iter().zip(pillow) {
-        assert!(got.abs_diff(want) <= 1, "{:?}", small.bytes());
+    assert_eq!(small.bytes(), pillow);
+    // Larger one way, smaller the other; and one side as it is.
+    for (to, sum, weighted) in PILLOW_SUMS {
+        let resized = antialias::resize(&image, to).unwrap();
+        let values = || resized.bytes().iter().map(|&v| u64::from(v));
+        let by_place: u64 = values().zip(1..).map(|(v, i)| v * i).sum();
+        assert_eq!((values().sum::<u64>(), by_place), (sum, weighted), "{to}");
     }
 }
 

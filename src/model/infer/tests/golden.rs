@@ -74,7 +74,7 @@ const SCALES: [(&str, f32, f32); 16] = [
 ];
 
 /// Uniform in [-1, 1): splitmix64 from the FNV-1a hash of the name.
-fn noise(name: &str) -> impl Iterator<Item = f32> {
+pub(super) fn noise(name: &str) -> impl Iterator<Item = f32> + use<> {
     let hash = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01B3);
     let seed = format!("{SALT}/{name}").bytes().fold(0xCBF2_9CE4_8422_2325, hash);
     (1u64..).map(move |i| {

@@ -1,6 +1,8 @@
 //! The whole network against torchvision. OpenVINO must be installed; the error says how.
 
+mod edge_cases;
 pub(crate) mod golden;
+mod networks;
 
 use std::sync::Arc;
 
