@@ -58,7 +58,6 @@ bench: build ## the figures of BENCHMARKS.md on this machine
 	$(TARGET_DIR)/release/maskcast demo --seconds 60
 	cargo test --locked --release -- --ignored --nocapture bench_
 
-PARITY_PYTHON ?= python3
 bench-cpu: build ## ours against torchvision, ONNX Runtime and OpenVINO on two threads; PARITY_PYTHON needs their packages
 	$(PARITY_PYTHON) -W ignore tests/bench/cpu_rivals.py $(TARGET_DIR)/release/maskcast --work "$(TARGET_DIR)/bench-cpu"
 	$(PARITY_PYTHON) tests/bench/ops_rivals.py $(TARGET_DIR)/release/maskcast engine time-ops

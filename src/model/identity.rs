@@ -125,6 +125,10 @@ mod tests {
         let table = Some(quantize::Digest([1; 32]));
         let int8 = EngineIdentity::new(&recipe, [0; 32], &onnx, &executor, table).unwrap();
         assert_ne!(one.sha256, int8.sha256);
-        assert!(int8.canonical_json.contains("\"scale_table_sha256\":\"0101"), "{}", int8.canonical_json);
+        assert!(
+            int8.canonical_json.contains("\"scale_table_sha256\":\"0101"),
+            "{}",
+            int8.canonical_json
+        );
     }
 }

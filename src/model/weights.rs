@@ -61,7 +61,10 @@ pub enum WeightsError {
     },
     #[error("weights {path}: expected F32, F16 or BF16 for tensor {name:?}, got {got}")]
     Type { path: PathBuf, name: String, got: String },
-    #[error("weights {path}: {count} tensors belong to no layer, the first is {first:?}{}", hint(nearest))]
+    #[error(
+        "weights {path}: {count} tensors belong to no layer, the first is {first:?}{}",
+        hint(nearest)
+    )]
     Extra {
         path: PathBuf,
         count: usize,

@@ -152,14 +152,24 @@ fn an_engine_is_fetched_checked_and_imported() {
             .filter(|l| !l.starts_with("sha256") && !l.starts_with("self_test") && !l.starts_with("scale_table"))
             .map(|l| format!("{l}\n"))
             .collect();
-        format!("{kept}[source]\nurl = \"{server}/models/belt.safetensors\"\nfrom = \"safetensors\"\nsha256_prefix = \"{prefix}\"\n")
+        format!(
+            "{kept}[source]\nurl = \"{server}/models/belt.safetensors\"\nfrom = \"safetensors\"\nsha256_prefix = \"{prefix}\"\n"
+        )
     };
     let (recipes, out) = (dir.path().join("recipes"), dir.path().join("out"));
     std::fs::create_dir(&recipes).expect("folder");
     std::fs::write(recipes.join("belt.toml"), recipe(&digest[..8])).expect("writes");
     std::fs::write(recipes.join("other.toml"), recipe("01234567")).expect("writes");
     let fetch = |name: &str| {
-        maskcast(&["engine", "fetch", name, "--recipes", path(&recipes), "--out", path(&out)])
+        maskcast(&[
+            "engine",
+            "fetch",
+            name,
+            "--recipes",
+            path(&recipes),
+            "--out",
+            path(&out),
+        ])
     };
 
     // A template cannot be run before its weights are there, and says how to get them.
@@ -177,7 +187,9 @@ fn an_engine_is_fetched_checked_and_imported() {
         "{}",
         text(&wrong.stderr)
     );
-    let left: Vec<_> = std::fs::read_dir(&out).map(|d| d.flatten().collect()).unwrap_or_default();
+    let left: Vec<_> = std::fs::read_dir(&out)
+        .map(|d| d.flatten().collect())
+        .unwrap_or_default();
     assert!(left.is_empty(), "{left:?}");
 
     let unknown = fetch("nothing");
@@ -193,7 +205,11 @@ fn an_engine_is_fetched_checked_and_imported() {
     assert!(said.contains("resnet18, 8 classes, with masks: "), "{said}");
     let engine = out.join("belt.toml");
     let tested = maskcast(&["engine", "self-test", path(&engine)]);
-    assert!(text(&tested.stdout).starts_with("passed in "), "{}", text(&tested.stderr));
+    assert!(
+        text(&tested.stdout).starts_with("passed in "),
+        "{}",
+        text(&tested.stderr)
+    );
 }
 
 #[test]
@@ -201,7 +217,10 @@ fn a_network_is_printed_for_review_without_its_weights() {
     let output = maskcast(&["engine", "inspect", "engines/coco-resnet50.toml"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let said = text(&output.stdout);
-    assert!(said.starts_with("graph trunk\n  in  image [1, 3, 800, 1088]\n"), "{said}");
+    assert!(
+        said.starts_with("graph trunk\n  in  image [1, 3, 800, 1088]\n"),
+        "{said}"
+    );
     assert!(said.contains("graph mask_head"), "{said}");
     let boxes = maskcast(&["engine", "inspect", "engines/coco-faster-resnet50.toml"]);
     assert!(!text(&boxes.stdout).contains("mask_head"));

@@ -126,7 +126,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut judged = match &pictures.truth {
         Some(data) => Some(Judged {
             class_of_engine: match_classes(&classes, &data.names())?,
-            kind: if data.has_masks() && engines.reference.network().draws_masks() { Kind::Masks } else { Kind::Boxes },
+            kind: if data.has_masks() && engines.reference.network().draws_masks() {
+                Kind::Masks
+            } else {
+                Kind::Boxes
+            },
             evaluations: Sides {
                 reference: Evaluation::new(data.names()),
                 candidate: Evaluation::new(data.names()),
@@ -221,7 +225,9 @@ impl Judged {
             all
         };
         let truths = data.truths(index, self.kind)?;
-        self.evaluations.reference.add_image(truths.clone(), renamed(reference))?;
+        self.evaluations
+            .reference
+            .add_image(truths.clone(), renamed(reference))?;
         self.evaluations.candidate.add_image(truths, renamed(candidate))?;
         Ok(())
     }

@@ -65,7 +65,10 @@ impl OpenVino {
         let native_bf16 = native_bf16(&core)?;
         let precision = runs_in(settings.precision, native_bf16, native_int8());
         if precision != settings.precision {
-            tracing::info!("this processor has no {}: the network runs in {precision}", settings.precision);
+            tracing::info!(
+                "this processor has no {}: the network runs in {precision}",
+                settings.precision
+            );
         }
         // What int8 leaves in float computes in the best float there is.
         let float = match precision {
@@ -155,8 +158,7 @@ fn native_int8() -> bool {
     #[cfg(target_arch = "x86_64")]
     let native = std::is_x86_feature_detected!("avx512vnni") || std::is_x86_feature_detected!("avxvnni");
     #[cfg(target_arch = "aarch64")]
-    let native =
-        std::arch::is_aarch64_feature_detected!("dotprod") || std::arch::is_aarch64_feature_detected!("i8mm");
+    let native = std::arch::is_aarch64_feature_detected!("dotprod") || std::arch::is_aarch64_feature_detected!("i8mm");
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let native = false;
     native

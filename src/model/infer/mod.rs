@@ -268,7 +268,10 @@ impl MaskRcnn {
             }
             Purpose::Use => Form::Float,
         };
-        let graphs: Vec<Graph> = graphs.into_iter().map(|graph| form.apply(graph)).collect::<Result<_, _>>()?;
+        let graphs: Vec<Graph> = graphs
+            .into_iter()
+            .map(|graph| form.apply(graph))
+            .collect::<Result<_, _>>()?;
         let text: String = graphs.iter().map(|graph| graph.to_text()).collect();
         let onnx: Vec<_> = graphs.iter().map(|graph| graph.to_onnx()).collect();
         let identity = EngineIdentity::new(&recipe, weights_sha256, &onnx, openvino.identity(), form.digest())?;
