@@ -1,6 +1,7 @@
 //! Antialiased resizing, as Pillow's `BILINEAR` does it and so detectron2, to the last bit: a triangle as wide as the
 //! source pixels an output pixel covers, first along rows and then along columns, each pass to whole values 0..255 with
-//! weights in fixed point. For offline use and networks trained so; a camera's frame takes some ms.
+//! weights in fixed point. Pillow 11.3.0; the passes come in the other order for some sizes since 13.0.0, which moves a few
+//! values. For offline use and networks trained so; a camera's frame takes some ms.
 
 use super::plain;
 use crate::frame::{Image, ImageError, PixelFormat};

@@ -250,9 +250,9 @@ fn wrong_sizes_are_errors() {
     assert!(refused(2, 0, 4, 48).contains("does not fit"));
 }
 
-/// Sum of the same pixels resized by Pillow to other sizes, and of value * (position + 1).
+/// Sum of the same pixels resized by Pillow 11.3.0 to other sizes, and of value * (position + 1).
 const PILLOW_SUMS: [(ImageSize, u64, u64); 5] = [
-    (ImageSize::new(40, 3), 45498, 8208715),
+    (ImageSize::new(40, 3), 45485, 8204612),
     (ImageSize::new(5, 30), 56825, 12902926),
     (ImageSize::new(13, 20), 98108, 38568748),
     (ImageSize::new(31, 7), 81964, 26878333),

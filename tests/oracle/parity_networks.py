@@ -181,7 +181,11 @@ def shallow(depth):
 
 
 class Detectron2(nn.Module):
-    """detectron2's `mask_rcnn_R_50_FPN` from its published configuration, of torchvision's layers and ops."""
+    """detectron2's `mask_rcnn_R_50_FPN` from its published configuration, of torchvision's layers and ops.
+
+    It resizes with the Pillow installed: since 13.0.0 that turns the two passes round for some sizes (tall pictures made
+    smaller among them), and ours does not.
+    """
 
     recipe = "coco-detectron2-resnet50"
     source = "detectron2"
