@@ -197,9 +197,17 @@ impl Import<'_> {
             .collect();
         let origin = format!("{} ({}, SHA-256 {})", names.join(", "), self.format, hex(&source));
         section.insert("origin".into(), text_of(origin));
-        if let (Some(Value::Table(executor)), Some(file)) = (table.get_mut("executor"), self_test) {
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            executor.insert("self_test".into(), text_of(name.into_owned()));
+        if let Some(Value::Table(executor)) = table.get_mut("executor") {
+            // Both belong to other weights: what is new is calibrated and tested anew.
+            executor.remove("scale_table");
+            executor.remove("self_test");
+            if executor.get("precision").and_then(Value::as_str) == Some(Precision::Int8.as_str()) {
+                executor.insert("precision".into(), text_of(Precision::Bf16.to_string()));
+            }
+            if let Some(file) = self_test {
+                let name = file.file_name().unwrap_or_default().to_string_lossy();
+                executor.insert("self_test".into(), text_of(name.into_owned()));
+            }
         }
         let text = toml::to_string(&table).map_err(|e| fault(&e))?;
         let version = env!("CARGO_PKG_VERSION");

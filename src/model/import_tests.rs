@@ -79,6 +79,25 @@ fn fine_tuned_class_counts_are_read_from_the_tensors() {
 }
 
 #[test]
+fn ranges_and_self_test_of_other_weights_are_not_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let recipe = golden::write_engine(dir.path());
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    let executor = "precision = \"int8\"\nscale_table = \"old.toml\"\nself_test = \"old.json\"";
+    std::fs::write(&recipe, text.replace("precision = \"f32\"", executor)).unwrap();
+    let import = Import {
+        files: &[dir.path().join("golden.safetensors")],
+        format: Format::Safetensors,
+        recipe: &recipe,
+        folder: &dir.path().join("out"),
+        classes: None,
+    };
+    let written = Recipe::read(&import.run().unwrap_or_else(|e| panic!("{e}")).recipe).unwrap();
+    assert_eq!((written.precision, written.scale_table), (Precision::Bf16, None));
+    assert_eq!(written.self_test, Some(dir.path().join("out/golden.self-test.json")));
+}
+
+#[test]
 fn nothing_is_written_of_a_checkpoint_that_does_not_fit() {
     let dir = tempfile::tempdir().unwrap();
     let recipe = golden::write_engine(dir.path());
