@@ -88,7 +88,11 @@ pub fn main() -> ExitCode {
 /// The answer of a command, on standard output.
 fn answer(text: impl std::fmt::Display) -> anyhow::Result<()> {
     use std::io::Write as _;
-    writeln!(std::io::stdout(), "{text}").context("cannot write to standard output")
+    match writeln!(std::io::stdout(), "{text}") {
+        // `| head` has read enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
 }
 
 /// The chain of causes in one line; a cause that the message before it already says is not said again.

@@ -45,6 +45,7 @@ impl EngineIdentity {
         }
         let test = &recipe.test;
         let mut fields = BTreeMap::from([
+            ("classes", Field::Text(format!("{:?}", recipe.classes))),
             ("detections", Field::Whole(test.detections)),
             ("device", Field::Text(executor.device.clone())),
             ("executor", Field::Text(executor.name.clone())),
@@ -108,7 +109,10 @@ mod tests {
         };
         let one = identity(&recipe, &[b"ab", b"c"]);
         let text = &one.canonical_json;
-        assert!(text.starts_with("{\"detections\":100,"), "{text}");
+        assert!(
+            text.starts_with("{\"classes\":\"[\\\"box\\\", \\\"ball\\\"]\",\"detections\":100,"),
+            "{text}"
+        );
         assert!(
             text.contains("\"device\":\"a \\\"cpu\\\"\"") && text.contains("\"score_threshold\":0.05,"),
             "{text}"

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 use super::checkpoint::{Checkpoint, CheckpointError, Facts, Format};
 use super::infer::{MaskRcnn, ModelError, Options};
 use super::parts::Layers;
-use super::recipe::{Recipe, RecipeError};
+use super::recipe::{Conventions, Network, Recipe, RecipeError};
 use super::weights::{Weights, hex};
 use crate::engine::Precision;
 use crate::engine::graph::Array;
@@ -74,6 +74,7 @@ impl Import<'_> {
             source,
         })?;
         let mut recipe = Recipe::parse(&text, self.recipe)?;
+        self.check_conventions(&recipe)?;
         let checkpoint = self.read()?;
         let facts = match self.format {
             Format::MaskRcnn2Go => None,
@@ -98,31 +99,37 @@ impl Import<'_> {
         let bytes = stored(&arrays).map_err(|reason| self.fault(self.folder, reason))?;
         Layers::take(&recipe, Weights::from_tensors(&path, arrays, sha256))?;
 
-        let name = self.recipe.file_stem().unwrap_or_default();
-        let weights = self.folder.join(name).with_extension("safetensors");
-        let written = self.folder.join(name).with_extension("toml");
+        // A stem may hold a dot, which `with_extension` would take for the start of an ending.
+        let name = self.recipe.file_stem().unwrap_or_default().to_string_lossy();
+        let weights = self.folder.join(format!("{name}.safetensors"));
+        let written = self.folder.join(format!("{name}.toml"));
+        let other_folder =
+            |path: &Path, what| self.fault(path, format!("this is the {what} that was read: give another folder"));
         if same_file(&written, self.recipe) {
-            return Err(self.fault(
-                &written,
-                "this is the recipe that was read: give another folder".to_owned(),
-            ));
+            return Err(other_folder(&written, "recipe"));
         }
-        std::fs::create_dir_all(self.folder).map_err(|e| self.fault(self.folder, e.to_string()))?;
-        std::fs::write(&weights, &bytes).map_err(|e| self.fault(&weights, e.to_string()))?;
+        if let Some(file) = self.files.iter().find(|file| same_file(file, &weights)) {
+            return Err(other_folder(file, "checkpoint"));
+        }
         let digest = Sha256::digest(&bytes).into();
+        let recipe_text = |self_test: Option<&Path>| {
+            let text = self.recipe_text(&text, &weights, &classes, digest, sha256, self_test)?;
+            Recipe::parse(&text, &written)?; // before anything is written
+            Ok::<_, ImportError>(text)
+        };
+        let untested_recipe = recipe_text(None)?;
+        std::fs::create_dir_all(self.folder).map_err(|e| self.fault(self.folder, e.to_string()))?;
+        let write = |path: &Path, bytes: &[u8]| replace(path, bytes).map_err(|e| self.fault(path, e.to_string()));
+        write(&weights, &bytes)?;
         drop(bytes);
-        let recipe_text =
-            |self_test: Option<&Path>| self.recipe_text(&text, &weights, &classes, digest, sha256, self_test);
-        let write = |text: String| std::fs::write(&written, text).map_err(|e| self.fault(&written, e.to_string()));
-        write(recipe_text(None)?)?;
+        write(&written, untested_recipe.as_bytes())?;
         let untested = match store_self_test(&written) {
             Ok(file) => {
-                write(recipe_text(Some(&file))?)?;
+                write(&written, recipe_text(Some(&file))?.as_bytes())?;
                 None
             }
             Err(error) => Some(error.to_string()),
         };
-        Recipe::read(&written)?;
         Ok(Imported {
             untested,
             recipe: written,
@@ -132,6 +139,24 @@ impl Import<'_> {
             facts,
             classes_without_names,
         })
+    }
+
+    /// One library's weights under another's rules would fit in shape and compute something else.
+    fn check_conventions(&self, recipe: &Recipe) -> Result<(), ImportError> {
+        let library = match &recipe.network {
+            Network::MaskRcnn2Go => Format::MaskRcnn2Go,
+            Network::Pyramid(pyramid) => match pyramid.conventions {
+                Conventions::Torchvision => Format::Torchvision,
+                Conventions::Detectron2 => Format::Detectron2,
+            },
+        };
+        if self.format == Format::Safetensors || self.format == library {
+            return Ok(());
+        }
+        Err(self.fault(
+            self.recipe,
+            format!("a recipe for weights of {library}, and these are of {}", self.format),
+        ))
     }
 
     /// All shards under our names.
@@ -155,7 +180,10 @@ impl Import<'_> {
     }
 
     fn classes(&self, recipe: &Recipe, facts: Option<&Facts>) -> Result<Vec<String>, ImportError> {
-        let found = facts.map_or(recipe.classes.len(), |facts| facts.classes);
+        let Some(found) = facts.map(|facts| facts.classes) else {
+            // What the tensors lack is told by name later.
+            return Ok(self.classes.unwrap_or(&recipe.classes).to_vec());
+        };
         match self.classes {
             Some(given) if given.len() == found => Ok(given.to_vec()),
             Some(given) => Err(ImportError::Classes {
@@ -184,6 +212,13 @@ impl Import<'_> {
             "classes".into(),
             Value::Array(classes.iter().cloned().map(text_of).collect()),
         );
+        let of_the_source = match table.get("source").and_then(|s| s.get("sha256_prefix")) {
+            Some(Value::String(prefix)) => hex(&source).starts_with(&prefix.to_ascii_lowercase()),
+            _ => false,
+        };
+        if !of_the_source {
+            table.remove("source");
+        }
         let Some(Value::Table(section)) = table.get_mut("weights") else {
             return Err(fault(&"no table [weights]"));
         };
@@ -197,6 +232,12 @@ impl Import<'_> {
             .collect();
         let origin = format!("{} ({}, SHA-256 {})", names.join(", "), self.format, hex(&source));
         section.insert("origin".into(), text_of(origin));
+        if !of_the_source && self.format != Format::MaskRcnn2Go {
+            // What the recipe says of its own weights need not hold for these.
+            for key in ["licence", "data", "command"] {
+                section.insert(key.into(), text_of("not known: imported".to_owned()));
+            }
+        }
         if let Some(Value::Table(executor)) = table.get_mut("executor") {
             // Both belong to other weights: what is new is calibrated and tested anew.
             executor.remove("scale_table");
@@ -224,6 +265,17 @@ impl Import<'_> {
     }
 }
 
+/// Writes beside `path` and renames: whoever reads sees the old file or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&part); // the first error is the one to tell
+    }
+    written
+}
+
 /// Computes an engine's self-test in f32 and writes it beside the recipe, as NAME.self-test.json.
 pub fn store_self_test(recipe: &Path) -> Result<PathBuf, ModelError> {
     let options = Options {
@@ -231,7 +283,8 @@ pub fn store_self_test(recipe: &Path) -> Result<PathBuf, ModelError> {
         ..Options::default()
     };
     let test = MaskRcnn::load_untested(recipe, &options)?.self_test()?;
-    let file = recipe.with_extension("self-test.json");
+    let name = recipe.file_stem().unwrap_or_default().to_string_lossy();
+    let file = recipe.with_file_name(format!("{name}.self-test.json"));
     test.write(&file)?;
     Ok(file)
 }

@@ -39,6 +39,29 @@ fn our_own_file_comes_back_as_it_was() {
         ..import.clone()
     };
     let refused = onto_itself.run().unwrap_err().to_string();
+    let elsewhere = Import {
+        format: Format::Detectron2,
+        ..import.clone()
+    };
+    let other = elsewhere.run().unwrap_err().to_string();
+    assert!(
+        other.contains("a recipe for weights of torchvision, and these are of detectron2"),
+        "{other}"
+    );
+    let onto_the_checkpoint = Import {
+        files: &[folder.join("golden.safetensors")],
+        ..import.clone()
+    };
+    let other = onto_the_checkpoint.run().unwrap_err().to_string();
+    assert!(other.contains("this is the checkpoint that was read"), "{other}");
+    let twice = ["a", "a", "b"].map(str::to_owned);
+    let misnamed = Import {
+        classes: Some(&twice),
+        ..import.clone()
+    };
+    let before = std::fs::read(folder.join("golden.toml")).unwrap();
+    assert!(misnamed.run().unwrap_err().to_string().contains("\"a\" twice"));
+    assert_eq!(std::fs::read(folder.join("golden.toml")).unwrap(), before);
     assert!(refused.contains("this is the recipe that was read"), "{refused}");
 }
 
@@ -162,7 +185,9 @@ fn an_engine_that_computes_something_else_is_refused() {
     std::fs::write(&file, stored.to_string()).unwrap();
     let refused = load(Precision::Bf16).unwrap_err().to_string();
     // Twice its size, but for the rounding of bf16, which processors do differently.
-    let off = refused.strip_prefix("self-test failed: box_head/logits is off by ");
+    let off = refused
+        .split_once("golden.self-test.json failed: box_head/logits is off by ")
+        .map(|(_, rest)| rest);
     let off: f64 = off
         .and_then(|rest| rest.split(' ').next()?.parse().ok())
         .unwrap_or(f64::NAN);

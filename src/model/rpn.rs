@@ -30,7 +30,9 @@ pub(super) fn rpn_head(
     let mut convolutions = Vec::with_capacity(steps);
     for step in 0..steps {
         let name = format!("rpn.head.conv.{step}.0");
-        let stored = weights.known_name([&name, "rpn.head.conv"]).to_owned();
+        // The old name has no number: it can only be the first generation's one convolution.
+        let old = if steps == 1 { "rpn.head.conv" } else { &name };
+        let stored = weights.known_name([&name, old]).to_owned();
         convolutions.push(weights.take_layer(&stored, &[width, width, 3, 3], 0)?);
     }
     let logits = weights.take_layer("rpn.head.cls_logits", &[anchors, width, 1, 1], 0)?;

@@ -59,6 +59,14 @@ pub enum WeightsError {
         value: f32,
         position: usize,
     },
+    #[error("weights {path}: tensor {name:?}: expected variances above -{eps}, got {value} at position {position}")]
+    Variance {
+        path: PathBuf,
+        name: String,
+        value: f32,
+        position: usize,
+        eps: f32,
+    },
     #[error("weights {path}: expected F32, F16 or BF16 for tensor {name:?}, got {got}")]
     Type { path: PathBuf, name: String, got: String },
     #[error(
@@ -237,6 +245,16 @@ impl Weights {
         let mut take = |part: &str| self.take(&format!("{bn}.{part}"), &[out]);
         let (gamma, beta) = (take("weight")?, take("bias")?);
         let (mean, variance) = (take("running_mean")?, take("running_var")?);
+        let impossible = |v: f32| !self.blank && v + eps <= 0.0;
+        if let Some((position, &value)) = variance.values.iter().enumerate().find(|(_, v)| impossible(**v)) {
+            return Err(WeightsError::Variance {
+                path: self.path.clone(),
+                name: format!("{bn}.running_var"),
+                value,
+                position,
+                eps,
+            });
+        }
         let mut bias = Vec::with_capacity(out);
         let kernel = weight.values.len() / out.max(1);
         let statistics = gamma
@@ -270,8 +288,9 @@ impl Weights {
             return; // `take` will say that it is missing
         };
         if let &mut [_, inputs, height, width] = shape.as_mut_slice() {
-            let plane = height * width;
-            for kernel in values.chunks_exact_mut((inputs * plane).max(1)) {
+            // A tensor without values may claim any sides.
+            let plane = height.saturating_mul(width).max(1);
+            for kernel in values.chunks_exact_mut(inputs.saturating_mul(plane).max(1)) {
                 let turned: Vec<f32> = kernel.chunks_exact(plane).rev().flatten().copied().collect();
                 kernel.copy_from_slice(&turned);
             }

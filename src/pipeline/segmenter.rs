@@ -71,7 +71,8 @@ impl MaskRcnnSegmenter {
         self.spent
     }
 
-    /// Runs on a grey picture, so that the first real frame does not pay for memory and code being touched first.
+    /// Runs on a grey picture, so that the first real frame does not pay for memory and code being touched first. Of an
+    /// engine without a size of its own this readies pictures of 640x480: others are compiled at their first frame.
     pub fn warm_up(&mut self, clocks: &dyn Clocks) -> Result<(), String> {
         let size = ImageSize::new(640, 480);
         let grey = vec![114u8; 3 * 640 * 480];

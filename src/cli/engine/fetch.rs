@@ -40,7 +40,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         .next()
         .filter(|name| !name.is_empty())
         .unwrap_or("weights");
-    let destination = args.out.join(file.split(['?', '#']).next().unwrap_or(file));
+    // In a folder of its own: an engine's weights may have the same name.
+    let downloads = args.out.join("downloads");
+    let destination = downloads.join(file.split(['?', '#']).next().unwrap_or(file));
+    let engine = args.out.join(format!("{}.toml", stem(&path, &recipe)));
+    if engine
+        .canonicalize()
+        .is_ok_and(|there| path.canonicalize().is_ok_and(|read| read == there))
+    {
+        bail!(
+            "{}: the engine would replace its own recipe: give another --out",
+            path.display()
+        );
+    }
     let sha256 = source
         .sha256_prefix
         .parse()

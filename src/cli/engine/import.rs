@@ -61,7 +61,7 @@ pub(super) fn report(imported: &Imported) -> anyhow::Result<()> {
     if imported.classes_without_names {
         say!(
             "the checkpoint has another number of classes than the recipe: they are called \"class 1\", \"class 2\" ... \
-             unless --classes names them"
+             unless `engine import --classes` names them"
         );
     }
     if let Some(why) = &imported.untested {

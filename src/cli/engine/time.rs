@@ -49,7 +49,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let image = match &args.image {
-        Some(path) => read_still(path, Orientation::AsStored)?,
+        Some(path) => read_still(path, Orientation::AsStored).with_context(|| path.display().to_string())?,
         None => noise(args.size)?,
     };
     let options = Options {

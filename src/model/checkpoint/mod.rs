@@ -28,6 +28,9 @@ pub use fault::{CheckpointError, Fault};
 pub use fetch::{DigestPrefix, Download, FetchError, Fetched, Limits};
 use pickle::Beside;
 
+/// The largest ResNet of ours has a quarter of a gigabyte; a training checkpoint holds three times that.
+const LARGEST_BYTES: u64 = 4 << 30;
+
 /// Row-major values of one tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
@@ -96,6 +99,16 @@ impl FromStr for Format {
 impl Checkpoint {
     /// The tensors as stored.
     pub fn read(path: &Path, format: Format) -> Result<Checkpoint, CheckpointError> {
+        // A device or a pipe never ends.
+        let about = std::fs::metadata(path).map_err(|e| Fault::Read(e).of(path))?;
+        if !about.is_file() || about.len() > LARGEST_BYTES {
+            let got = if about.is_file() {
+                format!("{} bytes", about.len())
+            } else {
+                "no file".to_owned()
+            };
+            return Err(Fault::format(format_args!("a file of at most {LARGEST_BYTES} bytes"), got).of(path));
+        }
         let bytes = std::fs::read(path).map_err(|e| Fault::Read(e).of(path))?;
         Checkpoint::from_bytes(&bytes, path, format)
     }

@@ -168,6 +168,9 @@ impl MaskRcnn {
     pub fn load(recipe: &Path, options: &Options) -> Result<MaskRcnn, ModelError> {
         let mut net = MaskRcnn::load_untested(recipe, options)?;
         net.self_test = net.check_self_test()?;
+        if let Sizing::ShortestEdge { .. } = net.recipe.input.sizing {
+            net.trunks = Trunks::default(); // that of the self-test's own size serves no camera
+        }
         Ok(net)
     }
 

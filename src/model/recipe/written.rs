@@ -213,8 +213,8 @@ impl WrittenNetwork {
             layout,
             backbone,
             stage_planes,
-            fpn_width: whole("network.fpn_width", self.fpn_width, 1..=4096)?,
-            representation_size: whole("network.representation_size", self.representation_size, 1..=65_536)?,
+            fpn_width: whole("network.fpn_width", self.fpn_width, 1..=1024)?,
+            representation_size: whole("network.representation_size", self.representation_size, 1..=8192)?,
             anchor_sizes_px,
             anchor_ratios,
             canonical_scale_px: reader.real("network.canonical_scale_px", scale, 1.0..=16_384.0)?,
@@ -278,6 +278,9 @@ impl WrittenInput {
                 Sizing::Fixed(size)
             }
             (None, Some(shortest), Some(longest)) => {
+                if shortest > longest {
+                    return Err(reader.wrong("input.shortest_edge_px", "at most longest_edge_px", shortest));
+                }
                 let side = |key, value: u32| reader.whole(key, value as usize, 32..=8192).map(|v| v as u32);
                 Sizing::ShortestEdge {
                     shortest_px: side("input.shortest_edge_px", shortest)?,
