@@ -7,12 +7,14 @@ use crate::model::{Import, Imported};
 
 /// Turn a checkpoint into an engine: weights as safetensors, and a recipe beside them.
 ///
-/// Nothing in the checkpoint is executed. Every tensor must belong to the recipe's network and have its shape; otherwise
-/// nothing is written and the error names the tensor.
+/// Nothing in the checkpoint is executed. Every tensor must belong to the recipe's network and
+/// have its shape; otherwise nothing is written and the error names the tensor.
 ///
 /// Examples:
-///   maskcast engine import --from torchvision model.pth --recipe engines/coco-resnet50.toml --out my-engine
-///   maskcast engine import --from detectron2 model_final.pkl --recipe engines/coco-detectron2-resnet50.toml --out d2
+///   maskcast engine import --from torchvision model.pth \
+///     --recipe engines/coco-resnet50.toml --out my-engine --classes cat,dog
+///   maskcast engine import --from detectron2 model_final.pkl \
+///     --recipe engines/coco-detectron2-resnet50.toml --out d2
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
