@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::folder;
+use super::{folder, progress};
 use crate::engine::quantize::{Data, Method, ScaleTable};
 use crate::instances::Limits;
 use crate::model::{MaskRcnn, Options};
@@ -70,10 +69,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let mut segmenter = MaskRcnnSegmenter::new(network, everything);
 
-    let bar = ProgressBar::new(files.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures  {per_sec}  {eta} left") {
-        bar.set_style(style);
-    }
+    let bar = progress::bar(files.len(), "pictures");
     let (mut shown, mut instances) = (0u32, 0usize);
     for file in &files {
         bar.inc(1);

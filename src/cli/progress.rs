@@ -47,6 +47,16 @@ impl LiveLine {
     }
 }
 
+/// A bar over `count` things called `what`.
+pub(super) fn bar(count: usize, what: &str) -> ProgressBar {
+    let bar = ProgressBar::new(count as u64);
+    let template = format!("{{bar:40}} {{pos}}/{{len}} {what}  {{per_sec}}  {{eta}} left");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar
+}
+
 /// `12.3 s  356 frames  29.4/s  p50 31 ms  p99 55 ms  dropped 3`.
 pub(super) fn live_text(snapshot: &Snapshot, elapsed_seconds: f64) -> String {
     let answers = snapshot.answers();

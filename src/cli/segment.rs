@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::engine::Precision;
 use crate::frame::Image;
-use crate::geometry::ImageSize;
-use crate::instances::{Limits, MaskRuns};
+use crate::geometry::{ImageSize, PixelBox, SourcePx};
+use crate::instances::{ClassMap, Limits, MaskRuns};
 use crate::model::Options;
 use crate::outlets::overlay::{Canvas, Caption, Painter, Space, Style, save_png};
 use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
@@ -164,22 +164,8 @@ fn as_torchvision(segmenter: &mut MaskRcnnSegmenter, args: &Args) -> anyhow::Res
         }
         let answers = segmenter.find_as_torchvision(&images)?;
         for ((path, image), found) in paths.iter().zip(&images).zip(answers) {
-            let instances = found.iter().map(|u| {
-                let b = u.bounds;
-                Ok(InstanceJson {
-                    class_id: u.class_id,
-                    class_name: classes.names.get(u.class_id as usize).cloned().unwrap_or_default(),
-                    score: u.score,
-                    bounds: [b.x0, b.y0, b.x1, b.y1],
-                    mask: mask_json(u.runs.as_ref(), image.size)?,
-                })
-            });
-            pictures.push(PictureJson {
-                image: path.display().to_string(),
-                width: image.size.width,
-                height: image.size.height,
-                instances: instances.collect::<anyhow::Result<_>>()?,
-            });
+            let found = found.iter().map(|u| (u.class_id, u.score, u.bounds, u.runs.as_ref()));
+            pictures.push(picture_json(path, image.size, &classes, found)?);
         }
     }
     Ok(pictures)
@@ -199,21 +185,33 @@ fn one(
         painter.draw(&mut canvas, &instances, &classes, &Caption::default());
         save_png(&canvas, out)?;
     }
-    let name = |id: u32| classes.names.get(id as usize).cloned().unwrap_or_default();
-    let instances = instances.iter().map(|instance| {
-        let b = instance.bounds.to_px();
+    let found = instances.iter().map(|instance| {
+        let runs = instance.mask.as_ref().and_then(|mask| mask.runs.as_ref());
+        (instance.class_id, instance.score, instance.bounds.to_px(), runs)
+    });
+    picture_json(path, image.size, &classes, found)
+}
+
+/// `found`: class id, score, box and pixels of each instance.
+fn picture_json<'a>(
+    path: &Path,
+    size: ImageSize,
+    classes: &ClassMap,
+    found: impl Iterator<Item = (u32, f32, PixelBox<SourcePx>, Option<&'a MaskRuns>)>,
+) -> anyhow::Result<PictureJson> {
+    let instances = found.map(|(class_id, score, b, runs)| {
         Ok(InstanceJson {
-            class_id: instance.class_id,
-            class_name: name(instance.class_id),
-            score: instance.score,
+            class_id,
+            class_name: classes.names.get(class_id as usize).cloned().unwrap_or_default(),
+            score,
             bounds: [b.x0, b.y0, b.x1, b.y1],
-            mask: mask_json(instance.mask.as_ref().and_then(|mask| mask.runs.as_ref()), image.size)?,
+            mask: mask_json(runs, size)?,
         })
     });
     Ok(PictureJson {
         image: path.display().to_string(),
-        width: image.size.width,
-        height: image.size.height,
+        width: size.width,
+        height: size.height,
         instances: instances.collect::<anyhow::Result<_>>()?,
     })
 }

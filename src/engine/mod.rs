@@ -2,9 +2,12 @@
 //! executors. Not here: which layers make a Mask R-CNN (`model`), what runs between the dense parts (`ops`). This room
 //! knows no network.
 
+mod file;
 pub mod graph;
 pub mod openvino;
 pub mod quantize;
+
+pub use file::{Digest, place_in, replace};
 
 use std::fmt;
 use std::path::PathBuf;

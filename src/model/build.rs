@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::infer::{Form, ModelError};
-use super::parts::{self, Layers, ROWS};
+use super::parts::{self, Layers};
 use super::recipe::{Recipe, RecipeError};
-use crate::engine::Precision;
 use crate::engine::graph::{Element, Graph};
+use crate::engine::{Precision, replace};
 
 /// What to build, and whereto.
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +43,8 @@ impl Build<'_> {
         let (recipe, weights) = parts::read(self.recipe)?;
         let weights_sha256 = weights.sha256();
         let mut layers = Layers::take(&recipe, weights)?;
-        let float = Element::F32;
-        let graphs = [
-            Some(layers.trunk(parts::described_size(&recipe), 1, float)?),
-            Some(layers.box_head(ROWS, float)?),
-            layers.mask_head(ROWS, float)?,
-        ];
-        let graphs: Vec<&Graph> = graphs.iter().flatten().collect();
+        let graphs = layers.described(&recipe, Element::F32)?;
+        let graphs: Vec<&Graph> = graphs.iter().collect();
         let form = match self.precision {
             Precision::F32 | Precision::Bf16 => Form::Float,
             Precision::Int8 => Form::int8(&recipe, &graphs, weights_sha256)?,
@@ -63,14 +58,14 @@ impl Build<'_> {
             let graph = form.apply(graph)?;
             for (ending, bytes) in [("onnx", graph.to_onnx()), ("txt", graph.to_text().into_bytes())] {
                 let file = self.folder.join(format!("{name}.{}.{ending}", graph.name()));
-                std::fs::write(&file, bytes).map_err(|e| fault(&file, &e))?;
+                replace(&file, &bytes).map_err(|e| fault(&file, &e))?;
                 written.push(file);
             }
         }
         let file = self.folder.join(format!("{name}.toml"));
         let text = self.recipe_text(&recipe)?;
         Recipe::parse(&text, &file).map_err(ModelError::from)?;
-        std::fs::write(&file, text).map_err(|e| fault(&file, &e))?;
+        replace(&file, text.as_bytes()).map_err(|e| fault(&file, &e))?;
         Ok(Built {
             recipe: file,
             parts: written,

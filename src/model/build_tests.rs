@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::engine::quantize::{Data, Digest, Method, ScaleTable};
+use crate::engine::Digest;
+use crate::engine::quantize::{Data, Method, ScaleTable};
 use crate::model::{MaskRcnn, Masks, Options, golden};
 use crate::preprocess::{Normalise, Preprocessor};
 

@@ -3,12 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 use super::recipe::Recipe;
-use super::weights::hex;
-use crate::engine::ExecutorIdentity;
-use crate::engine::quantize;
+use crate::engine::{Digest, ExecutorIdentity};
 
 /// The identity of a loaded engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +34,7 @@ impl EngineIdentity {
         weights_sha256: [u8; 32],
         onnx: &[Vec<u8>],
         executor: &ExecutorIdentity,
-        scale_table: Option<quantize::Digest>,
+        scale_table: Option<Digest>,
     ) -> Result<EngineIdentity, serde_json::Error> {
         let mut network = Sha256::new();
         for part in onnx {
@@ -59,14 +57,17 @@ impl EngineIdentity {
             ("input_std", Field::Text(format!("{:?}", recipe.input.std))),
             ("maskcast_version", Field::Text(env!("CARGO_PKG_VERSION").to_owned())),
             ("network", Field::Text(format!("{:?}", recipe.network))),
-            ("network_sha256", Field::Text(hex(&network.finalize()))),
+            (
+                "network_sha256",
+                Field::Text(Digest(network.finalize().into()).to_string()),
+            ),
             ("nms_threshold", Field::Double(test.nms_threshold)),
             ("post_nms_top_n", Field::Whole(test.post_nms_top_n)),
             ("pre_nms_top_n", Field::Whole(test.pre_nms_top_n)),
             ("precision", Field::Text(executor.precision.to_string())),
             ("rpn_nms_threshold", Field::Double(test.rpn_nms_threshold)),
             ("score_threshold", Field::Single(test.score_threshold)),
-            ("weights_sha256", Field::Text(hex(&weights_sha256))),
+            ("weights_sha256", Field::Text(Digest(weights_sha256).to_string())),
         ]);
         if let Some(table) = scale_table {
             fields.insert("scale_table_sha256", Field::Text(table.to_string()));
@@ -126,7 +127,7 @@ mod tests {
         other.test.score_threshold = 0.06;
         assert_ne!(one.sha256, identity(&other, &[b"ab", b"c"]).sha256);
         let onnx = [b"ab".to_vec(), b"c".to_vec()];
-        let table = Some(quantize::Digest([1; 32]));
+        let table = Some(Digest([1; 32]));
         let int8 = EngineIdentity::new(&recipe, [0; 32], &onnx, &executor, table).unwrap();
         assert_ne!(one.sha256, int8.sha256);
         assert!(

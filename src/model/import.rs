@@ -8,13 +8,13 @@ use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::checkpoint::{Checkpoint, CheckpointError, Facts, Format};
+use super::checkpoint::{Checkpoint, CheckpointError, DigestPrefix, Facts, Format};
 use super::infer::{MaskRcnn, ModelError, Options};
 use super::parts::Layers;
 use super::recipe::{Conventions, Network, Recipe, RecipeError};
-use super::weights::{Weights, hex};
-use crate::engine::Precision;
-use crate::engine::graph::Array;
+use super::weights::Weights;
+use crate::engine::graph::{Array, Element};
+use crate::engine::{self, Precision, replace};
 
 /// What to import, and whereto.
 #[derive(Debug, Clone)]
@@ -75,7 +75,7 @@ impl Import<'_> {
         })?;
         let mut recipe = Recipe::parse(&text, self.recipe)?;
         self.check_conventions(&recipe)?;
-        let checkpoint = self.read()?;
+        let (checkpoint, sources) = self.read()?;
         let facts = match self.format {
             Format::MaskRcnn2Go => None,
             // A checkpoint of something else entirely is told tensor by tensor below.
@@ -88,16 +88,9 @@ impl Import<'_> {
         let tensors = checkpoint.tensors.len();
         let values = checkpoint.tensors.values().map(|t| t.values.len()).sum();
         let (path, sha256) = (checkpoint.path.clone(), checkpoint.sha256);
-        let arrays: BTreeMap<String, Array> = checkpoint
-            .tensors
-            .into_iter()
-            .map(|(name, tensor)| {
-                let (shape, values) = (tensor.shape, tensor.values);
-                (name, Array { shape, values })
-            })
-            .collect();
-        let bytes = stored(&arrays).map_err(|reason| self.fault(self.folder, reason))?;
-        Layers::take(&recipe, Weights::from_tensors(&path, arrays, sha256))?;
+        let bytes = stored(&checkpoint.tensors).map_err(|reason| self.fault(self.folder, reason))?;
+        let weights = Weights::from_tensors(&path, checkpoint.tensors, sha256);
+        Layers::take(&recipe, weights)?.described(&recipe, Element::F32)?;
 
         // A stem may hold a dot, which `with_extension` would take for the start of an ending.
         let name = self.recipe.file_stem().unwrap_or_default().to_string_lossy();
@@ -113,7 +106,7 @@ impl Import<'_> {
         }
         let digest = Sha256::digest(&bytes).into();
         let recipe_text = |self_test: Option<&Path>| {
-            let text = self.recipe_text(&text, &weights, &classes, digest, sha256, self_test)?;
+            let text = self.recipe_text(&text, &recipe, &weights, digest, &sources, self_test)?;
             Recipe::parse(&text, &written)?; // before anything is written
             Ok::<_, ImportError>(text)
         };
@@ -159,11 +152,13 @@ impl Import<'_> {
         ))
     }
 
-    /// All shards under our names.
-    fn read(&self) -> Result<Checkpoint, ImportError> {
+    /// All shards under our names, and the digest of each.
+    fn read(&self) -> Result<(Checkpoint, Vec<[u8; 32]>), ImportError> {
         let mut whole: Option<Checkpoint> = None;
+        let mut sources = Vec::with_capacity(self.files.len());
         for file in self.files {
             let shard = Checkpoint::read(file, self.format)?.canonical(self.format)?;
+            sources.push(shard.sha256);
             let Some(whole) = &mut whole else {
                 whole = Some(shard);
                 continue;
@@ -176,7 +171,7 @@ impl Import<'_> {
                 whole.tensors.insert(name, tensor);
             }
         }
-        whole.ok_or(ImportError::NoFile)
+        Ok((whole.ok_or(ImportError::NoFile)?, sources))
     }
 
     fn classes(&self, recipe: &Recipe, facts: Option<&Facts>) -> Result<Vec<String>, ImportError> {
@@ -199,10 +194,10 @@ impl Import<'_> {
     fn recipe_text(
         &self,
         text: &str,
+        recipe: &Recipe,
         weights: &Path,
-        classes: &[String],
         digest: [u8; 32],
-        source: [u8; 32],
+        sources: &[[u8; 32]],
         self_test: Option<&Path>,
     ) -> Result<String, ImportError> {
         let fault = |reason: &dyn std::fmt::Display| self.fault(self.recipe, reason.to_string());
@@ -210,12 +205,13 @@ impl Import<'_> {
         let text_of = |value: String| Value::String(value);
         table.insert(
             "classes".into(),
-            Value::Array(classes.iter().cloned().map(text_of).collect()),
+            Value::Array(recipe.classes.iter().cloned().map(text_of).collect()),
         );
-        let of_the_source = match table.get("source").and_then(|s| s.get("sha256_prefix")) {
-            Some(Value::String(prefix)) => hex(&source).starts_with(&prefix.to_ascii_lowercase()),
-            _ => false,
-        };
+        let prefix = recipe
+            .source
+            .as_ref()
+            .and_then(|source| source.sha256_prefix.parse().ok());
+        let of_the_source = prefix.is_some_and(|prefix: DigestPrefix| sources.iter().all(|s| prefix.matches(s)));
         if !of_the_source {
             table.remove("source");
         }
@@ -224,13 +220,12 @@ impl Import<'_> {
         };
         let file = weights.file_name().unwrap_or_default().to_string_lossy();
         section.insert("file".into(), text_of(file.into_owned()));
-        section.insert("sha256".into(), text_of(hex(&digest)));
-        let names: Vec<_> = self
-            .files
-            .iter()
-            .map(|f| f.file_name().unwrap_or_default().to_string_lossy())
-            .collect();
-        let origin = format!("{} ({}, SHA-256 {})", names.join(", "), self.format, hex(&source));
+        section.insert("sha256".into(), text_of(engine::Digest(digest).to_string()));
+        let one = |(file, source): (&PathBuf, &[u8; 32])| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            format!("{name} ({}, SHA-256 {})", self.format, engine::Digest(*source))
+        };
+        let origin = self.files.iter().zip(sources).map(one).collect::<Vec<_>>().join(", ");
         section.insert("origin".into(), text_of(origin));
         if !of_the_source && self.format != Format::MaskRcnn2Go {
             // What the recipe says of its own weights need not hold for these.
@@ -263,17 +258,6 @@ impl Import<'_> {
             reason,
         }
     }
-}
-
-/// Writes beside `path` and renames: whoever reads sees the old file or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&part); // the first error is the one to tell
-    }
-    written
 }
 
 /// Computes an engine's self-test in f32 and writes it beside the recipe, as NAME.self-test.json.

@@ -52,7 +52,6 @@ pub(super) enum Layers {
 }
 
 impl Layers {
-    /// Takes every tensor of `weights` or says which does not belong.
     pub(super) fn take(recipe: &Recipe, mut weights: Weights) -> Result<Layers, ModelError> {
         let classes = recipe.classes.len();
         if recipe.input.channels == Channels::Bgr {
@@ -62,13 +61,19 @@ impl Layers {
                 Network::MaskRcnn2Go => mask_rcnn2go::Layers::FIRST_LAYER,
             });
         }
-        let mut layers = match &recipe.network {
+        Ok(match &recipe.network {
             Network::Pyramid(network) => Layers::Pyramid(PyramidLayers::take(network, classes, weights)?),
             Network::MaskRcnn2Go => Layers::MaskRcnn2Go(mask_rcnn2go::Layers::take(weights)?),
-        };
-        layers.trunk(described_size(recipe), 1, Element::F32)?;
-        layers.weights().finish()?;
-        Ok(layers)
+        })
+    }
+
+    /// All parts, as text and digests are of them: the trunk for one picture of [`described_size`], the box head, and the
+    /// mask head where there is one. A tensor that none of them takes is refused.
+    pub(super) fn described(&mut self, recipe: &Recipe, features: Element) -> Result<Vec<Graph>, ModelError> {
+        let trunk = self.trunk(described_size(recipe), 1, features)?;
+        self.weights().finish()?;
+        let heads = [Some(self.box_head(ROWS, features)?), self.mask_head(ROWS, features)?];
+        Ok(std::iter::once(trunk).chain(heads.into_iter().flatten()).collect())
     }
 
     pub(super) fn trunk(&mut self, size: ImageSize, batch: usize, features: Element) -> Result<Graph, ModelError> {
@@ -123,20 +128,14 @@ pub(super) fn read(path: &Path) -> Result<(Recipe, Weights), ModelError> {
 }
 
 /// The input size that the network's text and digest are for.
-pub(super) fn described_size(recipe: &Recipe) -> ImageSize {
+fn described_size(recipe: &Recipe) -> ImageSize {
     Letterbox::of(DESCRIBED_FOR, &recipe.input.sizing).map_or(DESCRIBED_FOR, |fit| fit.network)
 }
 
 /// One line a layer of the dense parts, with shapes and parameters; needs no weights.
 pub fn describe(recipe: &Recipe) -> Result<String, ModelError> {
-    let mut layers = Layers::take(recipe, Weights::blank())?;
-    let features = Element::F32;
-    let mut text = layers.trunk(described_size(recipe), 1, features)?.to_text();
-    text += &layers.box_head(ROWS, features)?.to_text();
-    if let Some(graph) = layers.mask_head(ROWS, features)? {
-        text += &graph.to_text();
-    }
-    Ok(text)
+    let graphs = Layers::take(recipe, Weights::blank())?.described(recipe, Element::F32)?;
+    Ok(graphs.iter().map(Graph::to_text).collect())
 }
 
 #[cfg(test)]

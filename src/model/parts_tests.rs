@@ -98,7 +98,8 @@ fn the_snapshots_count_the_published_parameters() {
         ("coco-faster-resnet50-v2", 43_712_278),
     ] {
         let recipe = recipe(stem);
-        let layers = Layers::take(&recipe, Weights::blank()).unwrap();
+        let mut layers = Layers::take(&recipe, Weights::blank()).unwrap();
+        layers.described(&recipe, Element::F32).unwrap();
         let asked = layers.weights().taken();
         let count = |end: &str| -> usize {
             let of_norms = asked.iter().filter(|(name, _)| {

@@ -119,11 +119,7 @@ impl MaskWeights {
         for i in 0..4 {
             let name = format!("roi_heads.mask_head.{i}");
             convs.push(match network.layout {
-                Layout::V1 => {
-                    let (new, old) = (format!("{name}.0"), format!("roi_heads.mask_head.mask_fcn{}", i + 1));
-                    let stored = weights.known_name([&new, &old]).to_owned();
-                    weights.take_layer(&stored, &[c, c, 3, 3], 0)?
-                }
+                Layout::V1 => weights.take_layer(&format!("{name}.0"), &[c, c, 3, 3], 0)?,
                 Layout::V2 => take_normed(weights, network, &name)?,
             });
         }

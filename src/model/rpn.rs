@@ -30,10 +30,7 @@ pub(super) fn rpn_head(
     let mut convolutions = Vec::with_capacity(steps);
     for step in 0..steps {
         let name = format!("rpn.head.conv.{step}.0");
-        // The old name has no number: it can only be the first generation's one convolution.
-        let old = if steps == 1 { "rpn.head.conv" } else { &name };
-        let stored = weights.known_name([&name, old]).to_owned();
-        convolutions.push(weights.take_layer(&stored, &[width, width, 3, 3], 0)?);
+        convolutions.push(weights.take_layer(&name, &[width, width, 3, 3], 0)?);
     }
     let logits = weights.take_layer("rpn.head.cls_logits", &[anchors, width, 1, 1], 0)?;
     let boxes = weights.take_layer("rpn.head.bbox_pred", &[4 * anchors, width, 1, 1], 0)?;

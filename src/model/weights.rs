@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
+use super::checkpoint::current_name;
+use crate::engine::Digest;
 use crate::engine::graph::{Array, GraphError};
-
-/// Training counters that inference has no use for.
-const IGNORED_SUFFIX: &str = ".num_batches_tracked";
 
 /// The tensors of one file. A part that is built again takes them again.
 #[derive(Debug, Clone)]
@@ -105,9 +104,9 @@ impl Weights {
         })?;
         let mut tensors = BTreeMap::new();
         for (name, view) in file.iter() {
-            if name.ends_with(IGNORED_SUFFIX) {
-                continue;
-            }
+            let Some(current) = current_name(name) else {
+                continue; // a training counter
+            };
             let data = view.data();
             let values: Vec<f32> = match view.dtype() {
                 Dtype::F32 => data.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
@@ -135,13 +134,18 @@ impl Weights {
                 path: path.to_owned(),
                 reason: format!("tensor {name:?}: {e}"),
             })?;
-            tensors.insert(name.to_owned(), array);
+            if tensors.insert(current.clone(), array).is_some() {
+                return Err(WeightsError::Format {
+                    path: path.to_owned(),
+                    reason: format!("tensor {current:?} is there under two names"),
+                });
+            }
         }
         Ok(Weights {
             path: path.to_owned(),
             tensors,
             taken: BTreeMap::new(),
-            sha256: Sha256::digest(bytes).into(),
+            sha256: <Sha256 as sha2::Digest>::digest(bytes).into(),
             blank: false,
         })
     }
@@ -177,8 +181,8 @@ impl Weights {
         }
         Err(WeightsError::Digest {
             path: self.path.clone(),
-            expected: hex(&expected),
-            got: hex(&self.sha256),
+            expected: Digest(expected).to_string(),
+            got: Digest(self.sha256).to_string(),
         })
     }
 
@@ -276,12 +280,6 @@ impl Weights {
         Ok((weight, bias))
     }
 
-    /// The first of `names` that has a weight: torchvision renamed layers over the years.
-    pub(super) fn known_name<'a>(&self, names: [&'a str; 2]) -> &'a str {
-        let has = |name: &&&str| self.tensors.contains_key(&format!("{name}.weight"));
-        names.iter().find(has).unwrap_or(&names[0])
-    }
-
     /// Turns the input channels of the convolution weight `name` [O, I, k, k] round, as from BGR to RGB.
     pub(super) fn reverse_inputs(&mut self, name: &str) {
         let Some(Array { shape, values }) = self.tensors.get_mut(name) else {
@@ -344,11 +342,6 @@ fn edits(a: &str, b: &str) -> usize {
         }
     }
     row[b.len()]
-}
-
-/// Lower-case hex digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

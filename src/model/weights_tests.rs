@@ -120,7 +120,7 @@ fn broken_and_other_files_are_refused() {
     assert!(good.check_digest(good.sha256()).is_ok());
     let text = good.check_digest([0; 32]).unwrap_err().to_string();
     assert!(
-        text.contains(&format!("{}, got {}", "0".repeat(64), hex(&good.sha256()))),
+        text.contains(&format!("{}, got {}", "0".repeat(64), Digest(good.sha256()))),
         "{text}"
     );
 }
@@ -154,5 +154,31 @@ fn batch_norm_becomes_scale_and_shift() {
     assert!(
         (scale - 2.0).abs() < 1e-6 && (shift + 5.0).abs() < 1e-6,
         "{scale} {shift}"
+    );
+}
+
+#[test]
+fn names_of_2019_are_those_of_today() {
+    let one = |name| (name, Dtype::F32, &[1][..], floats(&[1.0]));
+    let old = file(&[
+        one("rpn.head.conv.weight"),
+        one("backbone.fpn.inner_blocks.2.weight"),
+        one("roi_heads.mask_head.mask_fcn3.bias"),
+        one("backbone.body.bn1.num_batches_tracked"),
+    ]);
+    let mut weights = read(&old).unwrap();
+    for today in [
+        "rpn.head.conv.0.0.weight",
+        "backbone.fpn.inner_blocks.2.0.weight",
+        "roi_heads.mask_head.2.0.bias",
+    ] {
+        assert_eq!(weights.take(today, &[1]).unwrap().values, [1.0]);
+    }
+    weights.finish().unwrap();
+    let twice = file(&[one("rpn.head.conv.weight"), one("rpn.head.conv.0.0.weight")]);
+    let text = read(&twice).unwrap_err().to_string();
+    assert!(
+        text.ends_with("tensor \"rpn.head.conv.0.0.weight\" is there under two names"),
+        "{text}"
     );
 }

@@ -83,20 +83,24 @@ impl MaskRcnnSegmenter {
         Ok(())
     }
 
-    /// Puts the picture into the network's input.
-    pub fn show(&mut self, image: &Image) -> Result<Letterbox, SegmentError> {
-        let fit = self.network.fit(image.size).ok_or(PreprocessError::Empty {
-            source_size: image.size,
+    /// Puts pictures of one size into the network's input.
+    fn show(&mut self, images: &[&Image]) -> Result<Letterbox, SegmentError> {
+        let size = images.first().map_or(ImageSize::new(0, 0), |image| image.size);
+        let fit = self.network.fit(size).ok_or(PreprocessError::Empty {
+            source_size: size,
             network: ImageSize::new(0, 0),
         })?;
-        let input = self.network.input_mut(fit.network, 1)?;
-        self.preprocessor.run(image, &fit, input)?;
+        let values = 3 * fit.network.area() as usize;
+        let input = self.network.input_mut(fit.network, images.len())?;
+        for (image, input) in images.iter().zip(input.chunks_exact_mut(values)) {
+            self.preprocessor.run(image, &fit, input)?;
+        }
         Ok(fit)
     }
 
     /// The instances of one picture.
     pub fn find(&mut self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, SegmentError> {
-        let fit = self.show(image)?;
+        let fit = self.show(&[image])?;
         let preprocessed_mono_nanos = clocks.mono_nanos();
         let masks = match masks {
             MaskBranch::Run => Masks::Yes,
@@ -131,22 +135,11 @@ pub struct Unrounded {
 }
 
 impl MaskRcnnSegmenter {
-    /// The instances of several pictures of one size, in one run of the trunk, as torchvision would give them: to be
+    /// The instances of some pictures (at least one) of one size, in one run of the trunk, as torchvision would give them: to be
     /// compared with it.
     pub fn find_as_torchvision(&mut self, images: &[Image]) -> Result<Vec<Vec<Unrounded>>, SegmentError> {
-        let Some(first) = images.first() else {
-            return Ok(Vec::new());
-        };
-        let size = first.size;
-        let fit = self.network.fit(size).ok_or(PreprocessError::Empty {
-            source_size: size,
-            network: ImageSize::new(0, 0),
-        })?;
-        let values = 3 * fit.network.area() as usize;
-        let input = self.network.input_mut(fit.network, images.len())?;
-        for (image, input) in images.iter().zip(input.chunks_exact_mut(values)) {
-            self.preprocessor.run(image, &fit, input)?;
-        }
+        let fit = self.show(&images.iter().collect::<Vec<_>>())?;
+        let size = fit.source;
         self.network.run()?;
         let mut answers = Vec::with_capacity(images.len());
         for index in 0..images.len() {

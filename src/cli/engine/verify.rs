@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::verified::{Limits as Allowed, Sides, Verified};
 use crate::cli::eval::engine::{FAULTS_SHOWN, Failed, load, match_classes, rename};
 use crate::cli::folder;
+use crate::cli::progress;
 use crate::engine::Precision;
 use crate::evaluate::agreement::{PictureAgreement, Rules};
 use crate::evaluate::dataset::DataSet;
@@ -144,10 +144,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         iou_threshold: 0.5,
     };
     let mut verified = Verified::new(args.engine.display().to_string(), precisions);
-    let bar = ProgressBar::new(pictures.shown.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} pictures  {per_sec}  {eta} left") {
-        bar.set_style(style);
-    }
+    let bar = progress::bar(pictures.shown.len(), "pictures");
     for shown in &pictures.shown {
         bar.inc(1);
         let picture = match pictures.read(shown) {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{Scores, Speed};
+use crate::cli::progress;
 use crate::evaluate::dataset::{DataSet, ImageEntry};
 use crate::evaluate::{Detected, Evaluation, Kind, Truth};
 use crate::frame::Image;
@@ -60,10 +60,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     let mut evaluation = Evaluation::new(data.names());
     let mut failed = Vec::new();
     let mut found = FoundResults::default();
-    let bar = ProgressBar::new(data.images.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} images  {per_sec}  {eta} left") {
-        bar.set_style(style);
-    }
+    let bar = progress::bar(data.images.len(), "images");
     let started = clocks.mono_nanos();
     std::thread::scope(|scope| -> anyhow::Result<()> {
         let (sender, pictures) = sync_channel(AHEAD);

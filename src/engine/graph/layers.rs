@@ -45,12 +45,9 @@ impl Graph {
         bias: Array,
         window: Window,
     ) -> Result<Tensor, GraphError> {
-        let (n, c, h, w) = self.planes(name, x)?;
+        let (n, c, h, w) = self.windows(name, x, window)?;
         let k = window.kernel;
         let out = self.check_weight(name, &weight, &bias, 0, &[None, Some(c), Some(k), Some(k)])?;
-        let (Some(h), Some(w)) = (window.over(h), window.over(w)) else {
-            return Err(self.wrong(name, format!("an input of at least the {k}x{k} kernel"), x));
-        };
         let detail = format!("{k}x{k}/{}", window.stride);
         let shape = vec![n, Dim::Fixed(out), Dim::Fixed(h), Dim::Fixed(w)];
         self.layer(
@@ -94,10 +91,7 @@ impl Graph {
 
     /// x [N,C,H,W] -> [N,C,H',W']. Padding never wins: it counts as minus infinity.
     pub fn max_pool(&mut self, name: &str, x: Tensor, window: Window) -> Result<Tensor, GraphError> {
-        let (n, c, h, w) = self.planes(name, x)?;
-        let (Some(h), Some(w)) = (window.over(h), window.over(w)) else {
-            return Err(self.wrong(name, format!("an input of at least {} pixels a side", window.kernel), x));
-        };
+        let (n, c, h, w) = self.windows(name, x, window)?;
         let detail = format!("{0}x{0}/{1}", window.kernel, window.stride);
         let shape = vec![n, Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)];
         self.layer(name, "MaxPool", detail, &[x], vec![], shape, window.attributes())
@@ -223,6 +217,19 @@ impl Graph {
         match *self.shape(x) {
             [n, Dim::Fixed(c), Dim::Fixed(h), Dim::Fixed(w)] => Ok((n, c, h, w)),
             _ => Err(self.wrong(layer, "[N, C, H, W] with fixed C, H, W".into(), x)),
+        }
+    }
+
+    /// `(N, C, H', W')`: how many windows there are each way.
+    fn windows(&self, layer: &str, x: Tensor, window: Window) -> Result<(Dim, usize, usize, usize), GraphError> {
+        let (n, c, h, w) = self.planes(layer, x)?;
+        match (window.over(h), window.over(w)) {
+            (Some(h), Some(w)) => Ok((n, c, h, w)),
+            _ => Err(self.wrong(
+                layer,
+                format!("an input of at least the {0}x{0} kernel", window.kernel),
+                x,
+            )),
         }
     }
 

@@ -13,14 +13,7 @@ impl Graph {
         bias: Array,
         window: Window,
     ) -> Result<Tensor, GraphError> {
-        let (n, c, h, w) = self.planes(name, x)?;
-        let (Some(h), Some(w)) = (window.over(h), window.over(w)) else {
-            return Err(self.wrong(
-                name,
-                format!("an input of at least the {0}x{0} kernel", window.kernel),
-                x,
-            ));
-        };
+        let (n, c, h, w) = self.windows(name, x, window)?;
         self.depthwise(
             "Conv",
             name,

@@ -16,7 +16,7 @@ mod table;
 pub use histogram::{Histogram, Method};
 pub use insert::{observable, quantize};
 pub use observe::Observer;
-pub use table::{Data, Digest, Range, ScaleTable, TableError};
+pub use table::{Data, Range, ScaleTable, TableError};
 
 use super::graph::GraphError;
 

@@ -3,13 +3,14 @@
 //! numbers checked, both with their line.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use super::Method;
 use crate::engine::graph::Graph;
+use crate::engine::{Digest, place_in, replace};
 
 /// What a calibration found.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -46,11 +47,6 @@ pub struct Range {
     low: f32,
     high: f32,
 }
-
-/// SHA-256, written as 64 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Digest(pub [u8; 32]);
 
 /// Why a scale table cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -93,12 +89,11 @@ impl ScaleTable {
     /// `path` names the table in errors.
     pub fn parse(text: &str, path: &Path) -> Result<ScaleTable, TableError> {
         toml::from_str(text).map_err(|error: toml::de::Error| {
-            let start = error.span().map_or(0, |span| span.start);
-            let before = text.get(..start).unwrap_or(text);
+            let (line, column) = place_in(text, &error);
             TableError::Syntax {
                 path: path.to_owned(),
-                line: before.matches('\n').count() + 1,
-                column: before.chars().rev().take_while(|&c| c != '\n').count() + 1,
+                line,
+                column,
                 reason: error.message().to_owned(),
             }
         })
@@ -128,14 +123,9 @@ impl ScaleTable {
         Digest(<sha2::Sha256 as sha2::Digest>::digest(self.to_toml()).into())
     }
 
-    /// Beside `path` first, then under its name: there is never half a table.
+    /// There is never half a table.
     pub fn write(&self, path: &Path) -> std::io::Result<()> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let part = path.with_file_name(format!(".{name}.part"));
-        std::fs::write(&part, self.to_toml())?;
-        std::fs::rename(&part, path).inspect_err(|_| {
-            let _ = std::fs::remove_file(&part); // the first error is the one that matters
-        })
+        replace(path, self.to_toml().as_bytes())
     }
 
     /// As TOML, a tensor a line. Equal tables give equal text.
@@ -222,30 +212,6 @@ impl Digest {
             }
         }
         Digest(sha2::Digest::finalize(hash).into())
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = String;
-    fn try_from(text: String) -> Result<Digest, String> {
-        let wrong = || format!("{text:?} is no SHA-256: expected 64 hex digits");
-        let digit = |c: &u8| char::from(*c).to_digit(16).map(|d| d as u8);
-        let digits: Option<Vec<u8>> = text.as_bytes().iter().map(digit).collect();
-        let bytes = digits.ok_or_else(wrong)?;
-        let pairs: Vec<u8> = bytes
-            .chunks(2)
-            .map(|pair| pair.iter().fold(0, |sum, d| sum << 4 | d))
-            .collect();
-        match (text.len(), pairs.try_into()) {
-            (64, Ok(bytes)) => Ok(Digest(bytes)),
-            _ => Err(wrong()),
-        }
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -1,7 +1,7 @@
 use super::*;
-use crate::engine::Precision;
 use crate::engine::graph::{Array, Attribute, Constant, Dim, Element, Graph, Node, Window};
 use crate::engine::openvino::{OpenVino, Settings};
+use crate::engine::{Digest, Precision};
 
 fn array(shape: &[usize], value: impl Fn(usize) -> f32) -> Array {
     let count = shape.iter().product();

@@ -50,10 +50,7 @@ fn take(
 ) -> Result<(Array, Array), WeightsError> {
     let conv = format!("{block}.0");
     match network.layout {
-        Layout::V1 => {
-            let stored = weights.known_name([&conv, block]).to_owned();
-            weights.take_layer(&stored, shape, 0)
-        }
+        Layout::V1 => weights.take_layer(&conv, shape, 0),
         Layout::V2 => weights.take_normed(&conv, &format!("{block}.1"), shape, network.batch_norm_eps),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::weights::hex;
+use crate::engine;
 
 const CHUNK_BYTES: usize = 64 * 1024;
 /// Fewer would be met by chance.
@@ -42,7 +42,7 @@ impl fmt::Display for DigestPrefix {
 
 impl DigestPrefix {
     pub fn matches(&self, sha256: &[u8; 32]) -> bool {
-        hex(sha256).starts_with(&self.0)
+        engine::Digest(*sha256).to_string().starts_with(&self.0)
     }
 }
 
@@ -167,7 +167,7 @@ impl Download<'_> {
             return Err(FetchError::Digest {
                 url: self.url.to_owned(),
                 expected: self.sha256.to_string(),
-                got: hex(&sha256),
+                got: engine::Digest(sha256).to_string(),
             });
         }
         part.finish(self.destination)

@@ -85,7 +85,7 @@ fn quick() -> Limits {
 
 #[test]
 fn the_right_file_arrives() {
-    let full = hex(&digest());
+    let full = engine::Digest(digest()).to_string();
     for sha256 in [&full[..], &full[..8], &full[..9], &full[..16].to_uppercase()] {
         let mut case = Case::new();
         let url = serve(ok(BODY.len(), BODY), Duration::ZERO);
@@ -114,7 +114,10 @@ fn another_file_replaces_nothing() {
     let text = case.run(&url, "01234567", quick()).unwrap_err().to_string();
     assert_eq!(
         text,
-        format!("fetch {url}: expected SHA-256 01234567, got {}", hex(&digest()))
+        format!(
+            "fetch {url}: expected SHA-256 01234567, got {}",
+            engine::Digest(digest())
+        )
     );
     assert_eq!(fs::read(case.destination()).unwrap(), b"old");
     assert_eq!(fs::read_dir(case.folder.path().join("new")).unwrap().count(), 1);
@@ -122,7 +125,7 @@ fn another_file_replaces_nothing() {
 
 #[test]
 fn what_goes_wrong_on_the_way() {
-    let right = hex(&digest());
+    let right = engine::Digest(digest()).to_string();
     let hang = Duration::from_secs(3);
     let chunked = [
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7d0\r\n".to_vec(),

@@ -26,17 +26,14 @@ use element::{Budget, Element};
 pub use facts::{BoxHead, Facts};
 pub use fault::{CheckpointError, Fault};
 pub use fetch::{DigestPrefix, Download, FetchError, Fetched, Limits};
+pub(in crate::model) use names::current_name;
 use pickle::Beside;
+
+/// Row-major values of one tensor.
+pub use crate::engine::graph::Array as Tensor;
 
 /// The largest ResNet of ours has a quarter of a gigabyte; a training checkpoint holds three times that.
 const LARGEST_BYTES: u64 = 4 << 30;
-
-/// Row-major values of one tensor.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Tensor {
-    pub shape: Vec<usize>,
-    pub values: Vec<f32>,
-}
 
 /// All tensors of one file.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,7 +9,7 @@ type Tensors = BTreeMap<String, Tensor>;
 
 /// torchvision's own, of any age.
 pub(super) fn of_torchvision(tensors: Tensors) -> Result<Tensors, Fault> {
-    rename(tensors, name_of_torchvision)
+    rename(tensors, current_name)
 }
 
 /// detectron2's `GeneralizedRCNN` with an FPN.
@@ -41,8 +41,8 @@ fn rename(tensors: Tensors, ours: impl Fn(&str) -> Option<String>) -> Result<Ten
     Ok(renamed)
 }
 
-/// None: of no use to inference.
-fn name_of_torchvision(name: &str) -> Option<String> {
+/// torchvision's name of today for one of any age. None: of no use to inference.
+pub(in crate::model) fn current_name(name: &str) -> Option<String> {
     let parts: Vec<&str> = name.split('.').collect();
     Some(match parts.as_slice() {
         [.., "num_batches_tracked"] => return None,

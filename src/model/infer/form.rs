@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{MaskRcnn, ModelError, Options, Purpose};
-use crate::engine::EngineError;
 use crate::engine::graph::Graph;
 use crate::engine::openvino::Program;
-use crate::engine::quantize::{Data, Digest, Method, Observer, QuantizeError, ScaleTable, observable, quantize};
+use crate::engine::quantize::{Data, Method, Observer, QuantizeError, ScaleTable, observable, quantize};
+use crate::engine::{Digest, EngineError};
 use crate::model::recipe::Recipe;
 
 pub(in crate::model) enum Form {

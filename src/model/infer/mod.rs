@@ -207,18 +207,14 @@ impl MaskRcnn {
         let threads = options.threads;
         let mut openvino = OpenVino::open(Settings { precision, threads })?;
         let features = openvino.feature_element();
-        let (box_head, mask_head) = (layers.box_head(ROWS, features)?, layers.mask_head(ROWS, features)?);
         // Identity and text do not depend on how RoIs are batched.
-        let described = layers.trunk(parts::described_size(&recipe), 1, features)?;
-        let graphs: Vec<_> = [Some(&described), Some(&box_head), mask_head.as_ref()]
-            .into_iter()
-            .flatten()
-            .collect();
+        let graphs = layers.described(&recipe, features)?;
+        let described: Vec<&Graph> = graphs.iter().collect();
         let form = match purpose {
-            Purpose::Calibrate(method) => Form::watched(&graphs, weights_sha256, method)?,
+            Purpose::Calibrate(method) => Form::watched(&described, weights_sha256, method)?,
             // Read and checked also where the processor has no int8: a wrong recipe is wrong everywhere.
             Purpose::Use if precision == Precision::Int8 => {
-                let int8 = Form::int8(&recipe, &graphs, weights_sha256)?;
+                let int8 = Form::int8(&recipe, &described, weights_sha256)?;
                 match openvino.identity().precision {
                     Precision::Int8 => int8,
                     Precision::F32 | Precision::Bf16 => Form::Float,
@@ -226,24 +222,21 @@ impl MaskRcnn {
             }
             Purpose::Use => Form::Float,
         };
-        let graphs: Vec<Graph> = graphs
-            .into_iter()
-            .map(|graph| form.apply(graph))
-            .collect::<Result<_, _>>()?;
-        let text: String = graphs.iter().map(|graph| graph.to_text()).collect();
-        let onnx: Vec<_> = graphs.iter().map(|graph| graph.to_onnx()).collect();
+        let graphs: Vec<Graph> = graphs.iter().map(|graph| form.apply(graph)).collect::<Result<_, _>>()?;
+        let text: String = graphs.iter().map(Graph::to_text).collect();
+        let onnx: Vec<_> = graphs.iter().map(Graph::to_onnx).collect();
         let identity = EngineIdentity::new(&recipe, weights_sha256, &onnx, openvino.identity(), form.digest())?;
         let between = layers.between(&recipe.test);
         let mask_head = Batches::compile(&mut openvino, &MASK_BATCHES, |rows| {
             let graph = layers.mask_head(rows, features)?;
             graph.map(|graph| form.apply(&graph)).transpose()
         })?;
-        let box_head = form.apply(&box_head)?;
+        let box_head = form.apply(&layers.box_head(ROWS, features)?)?;
         let mut net = MaskRcnn {
             form,
             trunks: Trunks::default(),
             proposals: Proposals::new(between.proposals.clone()),
-            box_head: openvino.compile(&box_head, onnx.get(1).map_or(&[], Vec::as_slice))?,
+            box_head: openvino.compile(&box_head, &box_head.to_onnx())?,
             select: Detections::new(between.select.clone()),
             mask_head,
             scratch: Scratch::default(),

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{MaskRcnn, ModelError};
-use crate::engine::Precision;
 use crate::engine::graph::Element;
 use crate::engine::openvino::{PortElement, Program};
+use crate::engine::{Precision, replace};
 use crate::geometry::{ImageSize, Sizing};
 use crate::ops::{self, NetworkBox};
 
@@ -84,7 +84,7 @@ impl SelfTest {
             return Err(fail(format!("{name} is not finite")));
         }
         let text = serde_json::to_string(self).map_err(|e| fail(e.to_string()))?;
-        std::fs::write(path, text + "\n").map_err(|e| fail(e.to_string()))
+        replace(path, (text + "\n").as_bytes()).map_err(|e| fail(e.to_string()))
     }
 
     /// `self` as stored in `path`, `now` as computed.

@@ -10,6 +10,7 @@ use super::{
     Channels, Conventions, Depth, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
     TestSettings,
 };
+use crate::engine::{Digest, place_in};
 use crate::geometry::{ImageSize, Resampling, SideRounding, Sizing};
 
 #[derive(Deserialize)]
@@ -121,12 +122,11 @@ struct WrittenExecutor {
 
 pub(super) fn parse(text: &str, path: &Path) -> Result<Recipe, RecipeError> {
     let written: Written = toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        let before = text.get(..start).unwrap_or(text);
+        let (line, column) = place_in(text, &error);
         RecipeError::Syntax {
             path: path.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before.chars().rev().take_while(|&c| c != '\n').count() + 1,
+            line,
+            column,
             reason: error.message().to_owned(),
         }
     })?;
@@ -314,7 +314,10 @@ impl WrittenInput {
 impl WrittenWeights {
     fn meant(self, folder: &Path, reader: &Reader<'_>) -> Result<Origin, RecipeError> {
         let digest = |text: String| {
-            hex32(&text).ok_or_else(|| reader.wrong("weights.sha256", "64 hex digits", format!("{text:?}")))
+            let got = format!("{text:?}");
+            Digest::try_from(text)
+                .map(|digest| digest.0)
+                .map_err(|_| reader.wrong("weights.sha256", "64 hex digits", got))
         };
         Ok(Origin {
             file: folder.join(self.file),
@@ -396,15 +399,4 @@ impl Reader<'_> {
         }
         Err(self.wrong(key, &format!("{} to {}", range.start(), range.end()), got))
     }
-}
-
-fn hex32(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return None;
-    }
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * i..2 * i + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }

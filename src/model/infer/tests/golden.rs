@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 
+use crate::engine::Digest;
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::ImageSize;
 use crate::model::recipe::Recipe;
-use crate::model::weights::{Weights, hex};
+use crate::model::weights::Weights;
 
 const SALT: &str = "7";
 const PLANES: [usize; 4] = [24, 32, 40, 48];
@@ -213,7 +214,7 @@ pub(crate) fn write_engine(dir: &Path) -> PathBuf {
     let file = weights_file(|_, _| {});
     let digest = Weights::from_safetensors(&file, dir).unwrap().sha256();
     let path = dir.join("golden.toml");
-    std::fs::write(&path, RECIPE.replace(&"0".repeat(64), &hex(&digest))).unwrap();
+    std::fs::write(&path, RECIPE.replace(&"0".repeat(64), &Digest(digest).to_string())).unwrap();
     std::fs::write(dir.join("golden.safetensors"), file).unwrap();
     path
 }

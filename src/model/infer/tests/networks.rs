@@ -98,7 +98,8 @@ impl GoldenNetwork {
 
     /// Every tensor the recipe's network asks for.
     fn tensors(&self, recipe: &Recipe) -> BTreeMap<String, Tensor> {
-        let layers = Layers::take(recipe, Weights::blank()).unwrap();
+        let mut layers = Layers::take(recipe, Weights::blank()).unwrap();
+        layers.described(recipe, Element::F32).unwrap();
         let shapes = layers.weights().taken();
         let tensor = |(name, shape): (&String, &Vec<usize>)| {
             let norm = format!("{}.running_mean", name.rsplit_once('.').unwrap().0);
