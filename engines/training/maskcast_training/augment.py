@@ -1,9 +1,21 @@
 """One training sample from one cached image: a window of it, scaled, flipped and recoloured, with what is in it."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
 from .dataset import GRID
+
+@dataclass(frozen=True)
+class Looks:
+    """How else the same things may look. Chances, 0..1; `hue` is the largest turn, in half turns."""
+
+    flips: tuple = (0.5, 0.0)  # left-right, top-bottom
+    turns: float = 0.0  # rows for columns
+    invert: float = 0.0  # a negative
+    hue: float = 0.0
+
 
 FILL = (124, 116, 104)  # the mean colour: zero after normalisation, like the padding at run time
 
@@ -22,8 +34,14 @@ def window(rng, source_size, out_size, scales, aspect=1.1):
     return origin(w, out_w / sx), origin(h, out_h / sy), sx, sy
 
 
-def recolour(rng, image):
-    """Brightness, contrast, gamma and white balance through one table; then saturation, blur and noise now and then."""
+def recolour(rng, image, looks):
+    """Negative and hue; brightness, contrast, gamma, white balance by one table; then saturation, blur, noise now and then."""
+    if rng.random() < looks.invert:
+        image = 255 - image
+    if looks.hue:
+        hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV)
+        hsv[..., 0] = (hsv[..., 0].astype(np.int16) + int(rng.uniform(-90, 90) * looks.hue)) % 180
+        image = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
     level = np.arange(256, dtype=np.float32)[:, None] / 255
     gamma = np.exp(rng.uniform(-0.35, 0.35))
     gain = rng.uniform(0.7, 1.3) * rng.uniform(0.92, 1.08, 3)
@@ -68,26 +86,29 @@ def visible(frames, grids, out_size):
     return boxes, fraction
 
 
-def sample(rng, item, out_size, scales, flips=(0.5, 0.0)):
+def sample(rng, item, out_size, scales, looks=Looks()):
     """CocoSet item -> (image uint8 [H,W,3], boxes, frames [n,4] out px, labels, grids) at `out_size` (H, W)."""
     pixels, frames, labels, grids = item
+    if rng.random() < looks.turns:
+        pixels, frames = np.ascontiguousarray(pixels.transpose(1, 0, 2)), frames[:, [1, 0, 3, 2]]
+        grids = grids.transpose(0, 2, 1)
     h, w = out_size
     x0, y0, sx, sy = window(rng, pixels.shape[:2], out_size, scales)
     frames = (frames - [x0, y0, x0, y0]) * [sx, sy, sx, sy]
     # Half-pixel centres, no antialiasing, as the deployed preprocessing samples.
     move = np.float64([[sx, 0, (0.5 - x0) * sx - 0.5], [0, sy, (0.5 - y0) * sy - 0.5]])
-    if rng.random() < flips[0]:
+    if rng.random() < looks.flips[0]:
         move[0] = [-move[0, 0], 0, w - 1 - move[0, 2]]
         frames = np.stack([w - frames[:, 2], frames[:, 1], w - frames[:, 0], frames[:, 3]], 1)
         grids = grids[:, :, ::-1]
-    if rng.random() < flips[1]:
+    if rng.random() < looks.flips[1]:
         move[1] = [0, -move[1, 1], h - 1 - move[1, 2]]
         frames = np.stack([frames[:, 0], h - frames[:, 3], frames[:, 2], h - frames[:, 1]], 1)
         grids = grids[:, ::-1]
     if sx < 0.75 and rng.random() < 0.5:
         pixels = cv2.GaussianBlur(pixels, (3, 3), 0.35 / sx)
     image = cv2.warpAffine(pixels, move, (w, h), flags=cv2.INTER_LINEAR, borderValue=FILL)
-    image = recolour(rng, image)
+    image = recolour(rng, image, looks)
     boxes, fraction = visible(frames, grids, out_size)
-    keep = (fraction > 0.15) & (boxes[:, 2] - boxes[:, 0] > 3) & (boxes[:, 3] - boxes[:, 1] > 3)
+    keep = (fraction > 0.1) & (boxes[:, 2] - boxes[:, 0] > 3) & (boxes[:, 3] - boxes[:, 1] > 3)
     return image, boxes[keep].astype(np.float32), frames[keep].astype(np.float32), labels[keep], grids[keep]

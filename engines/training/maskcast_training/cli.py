@@ -23,7 +23,7 @@ def parser():
     p.add_argument("--out", type=Path, required=True, help="checkpoints, exports, rows.csv, curve.png; outside the repository")
     p.add_argument("--cache", type=Path, help="folder of the pixel and mask cache (default: OUT/cache)")
     p.add_argument("--resume", action="store_true", help="go on from OUT/checkpoint.pt")
-    p.add_argument("--init", type=Path, help="start from exported weights (safetensors) of the same architecture")
+    p.add_argument("--init", type=Path, help="start from exported weights (safetensors); tensors of another shape start anew")
     p.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     p.add_argument("--procs", type=int, help="training processes of one thread each (default: the cores; 1 on cuda)")
     p.add_argument("--seed", type=int, default=1)
@@ -36,12 +36,19 @@ def parser():
     p.add_argument("--anchors", type=numbers, default=(24, 40, 64, 100, 160), help="px, one a level")
     p.add_argument("--canonical-scale", type=int, default=224)
     p.add_argument("--representation", type=int, default=256)
+    p.add_argument("--tile", type=int, help="larger pictures will be shown in tiles of this side: they keep their scale")
+    p.add_argument("--detections", type=int, default=100, help="instances an image when deployed")
+    p.add_argument("--proposals", type=numbers, default=(300, 100), help="a level, in total, when deployed")
 
     p.add_argument("--coarse", type=pair, default=(256, 192), help="training size of the first phase, WxH")
-    p.add_argument("--fine-from", type=float, default=0.8, help="share of the run after which the deployed size is used")
+    p.add_argument("--fine", type=pair, help="training size of the last phase, WxH (default: the deployed input)")
+    p.add_argument("--fine-from", type=float, default=0.8, help="share of the run after which --fine is used")
     p.add_argument("--coarse-scales", type=numbers, default=(0.62, 1.1), help="range, relative to the deployed scale")
     p.add_argument("--fine-scales", type=numbers, default=(0.8, 1.25))
     p.add_argument("--flips", type=numbers, default=(0.5, 0.0), help="chance of a left-right, top-bottom flip")
+    p.add_argument("--turns", type=float, default=0.0, help="chance of swapping the axes")
+    p.add_argument("--invert", type=float, default=0.0, help="chance of a negative")
+    p.add_argument("--hue", type=float, default=0.0, help="largest turn of the hue, in half turns")
     p.add_argument("--batch", type=int, default=4, help="images a process and step")
     p.add_argument("--average-every", type=int, default=4, help="steps between averagings of the processes' weights")
     p.add_argument("--lr", type=float, default=2.5e-3)
@@ -70,6 +77,7 @@ def main():
         options.minutes = 75.0
     if options.procs is None:
         options.procs = 1 if options.device == "cuda" else len(os.sched_getaffinity(0))
+    options.fine = options.fine or options.input
     options.cache = options.cache or options.out / "cache"
     options.out.mkdir(parents=True, exist_ok=True)
     if options.device == "cpu":

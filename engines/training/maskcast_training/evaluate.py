@@ -42,8 +42,8 @@ def results_of(model, facts, images, autocast):
     return rows
 
 
-def average_precision(coco, rows, image_ids):
-    """-> {mask_ap, mask_ap50, box_ap, box_ap50} and the mask AP of each class."""
+def average_precision(coco, rows, image_ids, most=100):
+    """-> {mask_ap, mask_ap50, box_ap, box_ap50} and the mask AP of each class, of the `most` best detections an image."""
     if not rows:
         return dict.fromkeys(NAMES, 0.0), {}
     figures, by_class = {}, {}
@@ -52,17 +52,22 @@ def average_precision(coco, rows, image_ids):
         for kind, name in (("segm", "mask"), ("bbox", "box")):
             judge = COCOeval(coco, found, kind)
             judge.params.imgIds = image_ids
+            judge.params.maxDets = [1, 10, most]
             judge.evaluate()
             judge.accumulate()
-            judge.summarize()
-            figures[f"{name}_ap"], figures[f"{name}_ap50"] = float(judge.stats[0]), float(judge.stats[1])
+            precision = judge.eval["precision"][:, :, :, 0, 2]  # IoU, recall, class
+            figures[f"{name}_ap"] = mean_of(precision)
+            figures[f"{name}_ap50"] = mean_of(precision[0])
             if kind == "segm":
-                precision = judge.eval["precision"][:, :, :, 0, 2]  # IoU, recall, class
                 for k, category in enumerate(judge.params.catIds):
-                    values = precision[:, :, k]
-                    values = values[values > -1]
-                    by_class[coco.cats[category]["name"]] = float(values.mean()) if len(values) else float("nan")
+                    by_class[coco.cats[category]["name"]] = mean_of(precision[:, :, k])
     return figures, by_class
+
+
+def mean_of(precision):
+    """Of the cells that have truth; nan without any."""
+    values = precision[precision > -1]
+    return float(values.mean()) if len(values) else float("nan")
 
 
 def load_truth(annotations, limit=None):

@@ -38,3 +38,15 @@ def restore(path):
     if missing or unexpected:
         raise SystemExit(f"{path}: missing {missing}, unexpected {unexpected}")
     return model.eval().to(memory_format=torch.channels_last), facts, record["classes"]
+
+
+def begin_from(model, path, say):
+    """Takes from exported weights what has the same name and shape: another set of classes keeps trunk, pyramid and mask head."""
+    own, given = model.state_dict(), load_file(str(path))
+    taken = {k: v.float() for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if not taken:
+        raise SystemExit(f"{path}: no tensor fits this architecture")
+    model.load_state_dict(taken, strict=False)
+    anew = sorted(k for k in own if k not in taken and not k.endswith("num_batches_tracked"))
+    if say:
+        print(f"{path}: {len(taken)} tensors taken, anew: {', '.join(anew) or 'none'}")

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from .augment import sample
+from .augment import Looks, sample
 from .dataset import GRID
 
 
@@ -45,11 +45,13 @@ class Batches(IterableDataset):
     """An endless stream of batches; rank r of n takes every n-th image of a permutation all ranks share."""
 
     def __init__(
-        self, coco, anchors, out_size, deployed_size, scales, batch, rank, world, seed, flips, anchor_count, positive_iou
+        self, coco, anchors, out_size, deployed_size, scales, batch, rank, world, seed, looks, anchor_count, positive_iou
     ):
         self.coco, self.anchors, self.out_size, self.deployed_size = coco, anchors, out_size, deployed_size
         self.scales, self.batch, self.rank, self.world, self.seed = scales, batch, rank, world, seed
-        self.flips, self.anchor_count, self.positive_iou = flips, anchor_count, positive_iou
+        self.anchor_count, self.positive_iou = anchor_count, positive_iou
+        self.looks = Looks(looks.flips, looks.turns, looks.invert, looks.hue)
+        self.tile = looks.tile
 
     def __iter__(self):
         cv2.setNumThreads(1)
@@ -57,19 +59,33 @@ class Batches(IterableDataset):
         rng = np.random.default_rng([*self.seed, 1 + self.rank])
         samples = []
         while True:
-            for i in shared.permutation(len(self.coco))[self.rank :: self.world]:
+            for i in self.epoch(shared)[self.rank :: self.world]:
                 samples.append(self.one(rng, int(i)))
                 if len(samples) == self.batch:
                     yield collate(samples)
                     samples = []
 
+    def fit(self, size):
+        """(height, width) -> network px per source px when deployed: fitted into the input, or shown in tiles."""
+        fitted = min(d / s for d, s in zip(self.deployed_size, size))
+        return max(fitted, min(self.deployed_size) / self.tile) if self.tile else fitted
+
+    def epoch(self, rng):
+        """Every image in any order. Those that fill many windows come more often, by the root of how many."""
+        if not self.tile:
+            return rng.permutation(len(self.coco))
+        share = np.array([np.sqrt(h * w) * self.fit((h, w)) for _, h, w, _, _ in self.coco.entries])
+        times = share / np.sqrt(self.deployed_size[0] * self.deployed_size[1])
+        times = np.floor(times.clip(1) + rng.random(len(times))).astype(int)
+        return rng.permutation(np.repeat(np.arange(len(times)), times))
+
     def one(self, rng, i):
         item = self.coco[i]
         # `scales` are relative to the scale at which the deployed input would show this image.
-        fit = min(d / s for d, s in zip(self.deployed_size, item[0].shape))
+        fit = self.fit(item[0].shape[:2])
         scales = tuple(s * fit for s in self.scales)
         for _ in range(4):  # a window with nothing in it teaches little
-            made = sample(rng, item, self.out_size, scales, self.flips)
+            made = sample(rng, item, self.out_size, scales, self.looks)
             if len(made[1]):
                 break
         return *made, match_anchors(rng, self.anchors, made[1], self.anchor_count, self.positive_iou)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .augment import sample, visible
+from .augment import Looks, sample, visible
 from .dataset import GRID
 from .export import export, restore
 from .loader import match_anchors
@@ -70,13 +70,13 @@ class Targets(unittest.TestCase):
         np.testing.assert_allclose(boxes, [[0, 0, 24, 32]])
         self.assertAlmostEqual(float(fraction[0]), 0.75)
 
-    def test_flips_move_pixels_and_masks_alike(self):
+    def test_flips_and_turns_move_pixels_and_masks_alike(self):
         pixels = np.zeros((96, 128, 3), np.uint8)
         pixels[20:60, 30:50] = 255
         grid = np.ones((1, GRID, GRID), bool)
         item = pixels, np.float32([[30, 20, 50, 60]]), np.array([1]), grid
-        for flips in ((0, 0), (1, 0), (0, 1)):
-            image, boxes, frames, labels, _ = sample(np.random.default_rng(3), item, (96, 128), (1.0, 1.0), flips)
+        for looks in (Looks((0, 0)), Looks((1, 0)), Looks((0, 1)), Looks((0, 0), turns=1.0), Looks((1, 1), turns=1.0)):
+            image, boxes, frames, labels, _ = sample(np.random.default_rng(3), item, (96, 128), (1.0, 1.0), looks)
             bright = image.astype(int).sum(2) > (image.astype(int).sum(2).max() + image.astype(int).sum(2).min()) / 2
             columns, rows = bright.any(0).nonzero()[0], bright.any(1).nonzero()[0]
             found = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]

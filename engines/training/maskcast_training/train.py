@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from .dataset import CocoSet, class_names
 from .evaluate import NAMES, average_precision, load_truth, results_of
-from .export import export, restore
+from .export import begin_from, export
 from .loader import Batches, stream
 from .losses import Step
 from .model import Facts, anchors_for, build
@@ -54,10 +54,13 @@ class Trainer:
             anchor_sizes=options.anchors,
             canonical_scale=options.canonical_scale,
             representation_size=options.representation,
+            rpn_pre_nms_top_n=options.proposals[0],
+            rpn_post_nms_top_n=options.proposals[1],
+            detections_per_image=options.detections,
         )
         self.model = build(self.facts)
         if options.init:
-            self.model.load_state_dict(restore(options.init)[0].state_dict())
+            begin_from(self.model, options.init, say=rank == 0)
         self.model = self.model.to(self.device, memory_format=torch.channels_last).train()
         self.ema = copy.deepcopy(self.model).eval().requires_grad_(False)
         for module in self.model.modules():
@@ -90,7 +93,7 @@ class Trainer:
         """Sets up image size, anchors and loader for the present progress."""
         o = self.options
         self.coarse = self.progress() < o.fine_from
-        width, height = o.coarse if self.coarse else o.input
+        width, height = o.coarse if self.coarse else o.fine
         anchors, per_level = anchors_for(self.ema.cpu() if self.device.type == "cpu" else self.ema, height, width)
         self.step_of = Step(self.model, self.facts, anchors.to(self.device), per_level, height, width, o)
         batches = Batches(
@@ -103,7 +106,7 @@ class Trainer:
             self.rank,
             o.procs,
             (o.seed, self.step),
-            o.flips,
+            o,
             o.anchor_count,
             o.anchor_positive_iou,
         )
@@ -217,7 +220,7 @@ class Trainer:
             dist.all_gather_object(gathered, rows)
             rows = sum(gathered, [])
         if self.rank == 0:
-            figures, by_class = average_precision(self.truth, rows, ids)
+            figures, by_class = average_precision(self.truth, rows, ids, max(100, self.facts.detections_per_image))
             self.write(name, {"validation_images": len(ids), "mask_ap_by_class": by_class} | figures)
             self.rows.judge(self.step, self.elapsed / 60, figures)
             shown = " ".join(f"{k} {figures[k]:.3f}" for k in NAMES)
