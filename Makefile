@@ -66,3 +66,7 @@ MODEL ?= conveyor
 DEVICE ?= cpu
 train: build ## make train MODEL=conveyor [DEVICE=cuda]: data, training, export (Python venv in target/)
 	engines/training/train.sh "$(MODEL)" "$(DEVICE)" "$(TARGET_DIR)"
+
+GALLERY := $(abspath $(TARGET_DIR))/gallery
+gallery: build ## twelve annotated pictures, the best and the worst of each bundled model, in target/gallery
+	launch/gallery.sh "$(TARGET_DIR)/release/maskcast" "$(GALLERY)"

@@ -1,6 +1,7 @@
 //! `maskcast eval`: the twelve COCO numbers of an engine over a data set, or of a result file.
 
 pub(super) mod engine;
+mod pictures;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,8 @@ pub struct Args {
     /// Write what the engine found: r.json gives r.bbox.json and r.segm.json, readable by pycocotools
     #[arg(long, value_name = "FILE")]
     pub results_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub drawn: pictures::Wanted,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -81,7 +84,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             if let Some(limit) = args.limit {
                 data.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             }
-            let run = engine::run(engine, &data, images, args.results_out.as_deref())
+            let run = engine::run(engine, &data, images, args.results_out.as_deref(), &args.drawn)
                 .with_context(|| format!("evaluating {}", engine.display()))?;
             run.scores.print(args.json, &run.failed)?;
             match run.failed.len() {
@@ -180,6 +183,8 @@ mod tests {
             "--engine e.toml --coco a.json --images d --type bbox",
             "--results r.json --coco a.json --type bbox --limit 3",
             "--engine e.toml --coco a.json --images d --limit 0",
+            "--engine e.toml --coco a.json --images d --best 2",
+            "--results r.json --coco a.json --type bbox --pictures p",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
@@ -209,6 +214,7 @@ mod tests {
             kind: Some(kind),
             limit: None,
             results_out: None,
+            drawn: pictures::Wanted::default(),
             json: true,
         };
         assert!(run(args(&coco, &results, ResultKind::Bbox)).is_ok());

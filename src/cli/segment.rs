@@ -116,7 +116,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let pictures = as_torchvision(&mut segmenter, &args)?;
         return write_json(&args, &pictures);
     }
-    let mut painter = Painter::new(Style::default());
+    let mut painter = Painter::new(Style::of_classes(segmenter.classes().names.len()));
     let (mut pictures, mut failed) = (Vec::new(), 0);
     for (index, path) in args.images.iter().enumerate() {
         let annotated = outputs.as_ref().map(|paths| paths[index].as_path());

@@ -1,6 +1,6 @@
 //! COCO evaluation: how well detections agree with ground truth, by the rules and to the numbers of pycocotools'
 //! `COCOeval` for boxes and masks. Belongs here: the data set and result files, rasterising of polygons, IoU, matching,
-//! the curves and their means, and how far two engines agree. Not here: running an engine over a data set (`cli::eval`), the COCO counts codec
+//! the curves and their means, how well one picture went, and how far two engines agree. Not here: running an engine over a data set (`cli::eval`), the COCO counts codec
 //! (`instances::rle`).
 //!
 //! ```text
@@ -19,6 +19,7 @@ pub mod dataset;
 mod iou;
 mod matching;
 pub mod polygon;
+mod quality;
 mod region;
 pub mod results;
 mod summary;
@@ -28,6 +29,7 @@ mod tests;
 
 use rayon::prelude::*;
 
+pub use quality::Quality;
 pub use region::{Region, RegionError};
 pub use summary::{ClassSummary, Summary};
 

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use super::{Scores, Speed};
+use super::{Scores, Speed, pictures};
 use crate::cli::progress;
 use crate::evaluate::dataset::{DataSet, ImageEntry};
-use crate::evaluate::{Detected, Evaluation, Kind, Truth};
+use crate::evaluate::{Detected, Evaluation, Kind, Quality, Truth};
 use crate::frame::Image;
 use crate::instances::{Instance, Limits};
 use crate::model::{Options, Recipe};
@@ -37,7 +37,13 @@ pub(super) struct Run {
     pub(super) failed: Vec<Failed>,
 }
 
-pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Option<&Path>) -> anyhow::Result<Run> {
+pub(super) fn run(
+    recipe: &Path,
+    data: &DataSet,
+    images: &Path,
+    results_out: Option<&Path>,
+    drawn: &pictures::Wanted,
+) -> anyhow::Result<Run> {
     if !images.is_dir() {
         bail!("{}: not a folder", images.display());
     }
@@ -60,6 +66,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     let mut evaluation = Evaluation::new(data.names());
     let mut failed = Vec::new();
     let mut found = FoundResults::default();
+    let mut qualities = Vec::new();
     let bar = progress::bar(data.images.len(), "images");
     let started = clocks.mono_nanos();
     std::thread::scope(|scope| -> anyhow::Result<()> {
@@ -88,7 +95,13 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
                     if results_out.is_some() {
                         found.add(entry, &category_ids, &instances);
                     }
-                    let detections = instances.iter().map(Detected::from_instance).collect();
+                    let detections: Vec<Detected> = instances.iter().map(Detected::from_instance).collect();
+                    if drawn.pictures.is_some() {
+                        let shown = instances.iter().filter(|i| i.score >= pictures::SHOWN_SCORE);
+                        let shown: Vec<Detected> = shown.map(Detected::from_instance).collect();
+                        let kind = *kinds.last().unwrap_or(&Kind::Boxes);
+                        qualities.push((number, Quality::of(&truths, &shown, kind)));
+                    }
                     evaluation.add_image(truths, detections)?;
                 }
                 Err(bad) => {
@@ -114,14 +127,23 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     if let Some(path) = results_out {
         found.write(path)?;
     }
+    let title = format!(
+        "{} on {} ({} images)",
+        recipe.display(),
+        data.path.display(),
+        evaluation.images()
+    );
+    if let Some(folder) = &drawn.pictures {
+        let chosen = drawn.choose(&qualities);
+        pictures::write(folder, &title, data, images, &chosen, |picture| {
+            let mut instances = segmenter.find(picture, MaskBranch::Run, &*clocks)?.instances;
+            instances.retain_mut(|instance| rename(&mut instance.class_id, &class_of_engine));
+            Ok(instances)
+        })?;
+    }
     Ok(Run {
         scores: Scores {
-            title: format!(
-                "{} on {} ({} images)",
-                recipe.display(),
-                data.path.display(),
-                evaluation.images()
-            ),
+            title,
             summaries: kinds.iter().map(|kind| evaluation.summary(*kind)).collect(),
             speed: Some(Speed {
                 images: evaluation.images(),
