@@ -12,6 +12,7 @@ use crate::cli::progress;
 use crate::evaluate::dataset::{DataSet, ImageEntry};
 use crate::evaluate::{Detected, Evaluation, Kind, Truth};
 use crate::frame::Image;
+use crate::geometry::Tiling;
 use crate::instances::{Instance, Limits};
 use crate::model::{Options, Recipe};
 use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
@@ -37,7 +38,15 @@ pub(super) struct Run {
     pub(super) failed: Vec<Failed>,
 }
 
-pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Option<&Path>) -> anyhow::Result<Run> {
+/// `evaluation` is for the classes of `data`, and has no image yet.
+pub(super) fn run(
+    recipe: &Path,
+    tiling: Option<Tiling>,
+    data: &DataSet,
+    images: &Path,
+    mut evaluation: Evaluation,
+    results_out: Option<&Path>,
+) -> anyhow::Result<Run> {
     if !images.is_dir() {
         bail!("{}: not a folder", images.display());
     }
@@ -49,7 +58,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
         score_threshold: 0.0,
         max_instances: usize::MAX,
     };
-    let mut segmenter = MaskRcnnSegmenter::load(recipe, everything, &options)?;
+    let mut segmenter = MaskRcnnSegmenter::load(recipe, everything, &options)?.with_tiling(tiling);
     let category_ids: Vec<i64> = data.categories.iter().map(|c| c.id).collect();
     let kinds: &[Kind] = match data.has_masks() && segmenter.network().draws_masks() {
         true => &[Kind::Boxes, Kind::Masks],
@@ -57,7 +66,6 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     };
     let truth_of = |image| data.truths(image, *kinds.last().unwrap_or(&Kind::Boxes));
 
-    let mut evaluation = Evaluation::new(data.names());
     let mut failed = Vec::new();
     let mut found = FoundResults::default();
     let bar = progress::bar(data.images.len(), "images");
