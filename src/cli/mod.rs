@@ -20,6 +20,7 @@ mod progress;
 mod run;
 mod segment;
 mod synth;
+mod tiles;
 mod watch;
 
 use std::process::ExitCode;

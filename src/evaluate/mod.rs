@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Boxes are `x, y, width, height` in source px, f64, as the files hold them. Areas are px². IoU thresholds are
-//! 0.50:0.05:0.95, recall is sampled at 101 points, at most 100 detections an image and class count.
+//! 0.50:0.05:0.95, recall is sampled at 101 points, at most 100 detections an image and class count
+//! unless another number is given.
 //!
 //! One deliberate difference: pycocotools takes a match with the annotation whose id is 0 for no match; here every id
 //! is an ordinary id.
@@ -104,10 +105,12 @@ pub enum EvaluationError {
 }
 
 /// Truth and detections of a set of images, in the order given.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Evaluation {
     names: Vec<String>,
     images: Vec<Picture>,
+    /// Of an image and class, by descending score.
+    max_detections: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -122,6 +125,16 @@ impl Evaluation {
         Evaluation {
             names,
             images: Vec::new(),
+            max_detections: 100,
+        }
+    }
+
+    /// So many detections of an image and class count, instead of COCO's 100; at least 10, the lesser number that
+    /// recall is given for.
+    pub fn with_max_detections(self, max_detections: usize) -> Evaluation {
+        Evaluation {
+            max_detections: max_detections.max(10),
+            ..self
         }
     }
 
@@ -162,7 +175,7 @@ impl Evaluation {
         let matched: Vec<Vec<matching::ImageClass>> = self
             .images
             .par_iter()
-            .map(|picture| matching::match_image(&picture.truths, &picture.detections, kind))
+            .map(|picture| matching::match_image(&picture.truths, &picture.detections, kind, self.max_detections))
             .collect();
         let mut of_class: Vec<Vec<&matching::ImageClass>> = vec![Vec::new(); self.names.len()];
         for entry in matched.iter().flatten() {
@@ -170,9 +183,10 @@ impl Evaluation {
         }
         let curves: Vec<accumulate::ClassCurves> = of_class
             .par_iter()
-            .map(|entries| accumulate::accumulate(entries))
+            .map(|entries| accumulate::accumulate(entries, self.max_detections))
             .collect();
-        summary::summarise(kind, self.images.len(), &self.names, &of_class, &curves)
+        let counts = (self.images.len(), self.max_detections);
+        summary::summarise(kind, counts, &self.names, &of_class, &curves)
     }
 }
 

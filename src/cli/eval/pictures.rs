@@ -119,11 +119,7 @@ fn as_instance(truth: &Truth, frame: ImageSize) -> Option<Instance> {
         return None;
     }
     let mask = truth.mask.as_ref().map(|region| InstanceMask {
-        soft: SoftMask {
-            roi: bounds,
-            side: 1,
-            values: vec![255],
-        },
+        soft: None,
         runs: Some(MaskRuns {
             x: 0,
             y: 0,
