@@ -1,0 +1,1 @@
+//! What the tabletop promises.
