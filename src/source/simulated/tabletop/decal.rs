@@ -94,10 +94,10 @@ impl Decal {
             Kind::Rectangle => f32::from(u8::from(inside)),
             Kind::Ring => smooth(0.08, 0.03, (r - 0.85).abs()) * noise.between(x + 500.0, y + 500.0) * 1.6,
             Kind::Text => {
-                let line = 4.0 + 8.0 * bit(-1, -1);
+                let line = 5.0 + 12.0 * bit(-1, -1) * bit(-1, -2);
                 let (row, col) = (floor(y / line), floor(x / (line * 0.6)));
                 let in_row = (y / line).rem_euclid(1.0);
-                let shape = noise.between(x * 6.0 / line + 40.0, y * 6.0 / line + row as f32 * 31.0 + 900.0);
+                let shape = noise.between(x * 14.0 / line + 40.0, y * 6.0 / line + row as f32 * 31.0 + 900.0);
                 let mark = in_row < 0.55 && bit(row, floor(col as f32 / 5.0)) > 0.2 && shape > 0.45;
                 f32::from(u8::from(inside && mark)) * (0.4 + 0.6 * fine)
             }

@@ -31,7 +31,7 @@ use super::texture::Noise;
 use super::truth::instances;
 use super::{RenderedFrame, SceneConfig, SceneError};
 use room::Room;
-use shapes::{Kind, Rest};
+use shapes::{Kind, Rest, Theme};
 use strew::{Heap, Lying};
 
 /// `SceneConfig::objects` at which a picture holds the drawn number of objects.
@@ -69,12 +69,13 @@ pub fn picture(config: &SceneConfig) -> Result<Picture, SceneError> {
     let (width, height) = (config.width as usize, config.height as usize);
     let dice = |purpose: u64| Dice::new(seed, 0x7AB_0000 + purpose);
     let noise = Noise::new(seed);
-    let camera = view::camera(&mut dice(1), config.width, config.height);
+    let theme = Theme::draw(&mut dice(6));
+    let camera = view::camera(&mut dice(1), theme, config.width, config.height);
     let room = Room::draw(&mut dice(2), &camera);
     let light = view::light(&mut dice(3), room.colour());
     let textures = skin::textures(seed, &noise);
     let mut strewn = Strewn::default();
-    strewn.fill(&mut dice(4), &camera, &room, config);
+    strewn.fill(&mut dice(4), theme, &camera, &room, config);
 
     let mut shadows = strewn.shadow_grid(light.towards, light.softness);
     let mut raster = Raster::new(width, height);
@@ -184,7 +185,7 @@ struct Company {
 }
 
 impl Strewn {
-    fn fill(&mut self, dice: &mut Dice, camera: &Camera, room: &Room, config: &SceneConfig) {
+    fn fill(&mut self, dice: &mut Dice, theme: Theme, camera: &Camera, room: &Room, config: &SceneConfig) {
         if config.objects == 0 {
             return;
         }
@@ -221,7 +222,10 @@ impl Strewn {
         let sorts = if dice.chance(0.25) { wanted } else { 1 + dice.below(7) };
         let fineness = config.width as f32 / 640.0;
         let species: Vec<Species> = (0..sorts.min(wanted))
-            .map(|_| self.species(dice, size, fineness, room, wanted))
+            .map(|_| {
+                let kind = Kind::draw(dice, theme);
+                self.species(dice, kind, size, fineness, room, wanted)
+            })
             .collect();
         let mut heap = Heap::new();
         for _ in 0..wanted {
@@ -230,9 +234,22 @@ impl Strewn {
         }
     }
 
-    fn species(&mut self, dice: &mut Dice, size: f32, fineness: f32, room: &Room, wanted: usize) -> Species {
-        let kind = Kind::draw(dice);
-        let size = size * dice.range(0.45, 1.5) * if kind == Kind::Tool { 1.5 } else { 1.0 };
+    fn species(
+        &mut self,
+        dice: &mut Dice,
+        kind: Kind,
+        size: f32,
+        fineness: f32,
+        room: &Room,
+        wanted: usize,
+    ) -> Species {
+        let size = size
+            * dice.range(0.45, 1.5)
+            * if matches!(kind, Kind::Tool | Kind::Vessel) {
+                1.5
+            } else {
+                1.0
+            };
         let size = size.clamp(16.0, 330.0);
         let sides = ((size * fineness * 0.45) as usize).clamp(12, 44);
         let build = dice.bits();

@@ -36,8 +36,35 @@ pub enum Kind {
     Bent,
 }
 
+/// What sort of things a picture holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Theme {
+    Anything,
+    /// Things that grew, and sweets.
+    Grown,
+    /// Bottles, jars and cups, mostly.
+    Vessels,
+}
+
+impl Theme {
+    pub fn draw(dice: &mut Dice) -> Theme {
+        match dice.below(8) {
+            0 | 1 => Theme::Grown,
+            2 | 3 => Theme::Vessels,
+            _ => Theme::Anything,
+        }
+    }
+}
+
 impl Kind {
-    pub fn draw(dice: &mut Dice) -> Kind {
+    pub fn draw(dice: &mut Dice, theme: Theme) -> Kind {
+        match theme {
+            Theme::Grown if dice.chance(0.9) => {
+                return dice.pick(&[Kind::Fruit, Kind::Fruit, Kind::Fruit, Kind::Wrapped, Kind::Blob]);
+            }
+            Theme::Vessels if dice.chance(0.85) => return Kind::Vessel,
+            _ => {}
+        }
         dice.pick(&[
             Kind::Fruit,
             Kind::Fruit,

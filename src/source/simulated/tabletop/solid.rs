@@ -13,23 +13,27 @@ pub type Placed = (V3, f32);
 /// Parts and creases as in `Mesh::lathe`; normals come from the moved surface.
 pub fn turned(profile: &[Ring], sides: usize, shape: impl Fn(V3, f32) -> Placed) -> Mesh {
     let mut m = Mesh::default();
-    let (mut lo, mut hi) = (f32::MAX, f32::MIN);
-    for r in profile {
-        lo = lo.min(r.z);
-        hi = hi.max(r.z);
+    // `v` is the way gone along the profile, so that lids and feet have their share of the texture.
+    let mut gone = Vec::with_capacity(profile.len());
+    let mut way = 0.0f32;
+    for (k, r) in profile.iter().enumerate() {
+        let before = &profile[k.saturating_sub(1)];
+        let (dr, dz) = (r.r - before.r, r.z - before.z);
+        way += (dr * dr + dz * dz).sqrt();
+        gone.push(way);
     }
-    let span = (hi - lo).max(1e-6);
+    let whole = way.max(1e-6);
     let directions: Vec<(f32, f32, f32)> = (0..=sides)
         .map(|k| {
             let a = (k % sides) as f32 / sides as f32 * TAU;
             (a, cos(a), sin(a))
         })
         .collect();
-    let row = |r: &Ring, m: &mut Mesh| {
+    let row = |r: &Ring, gone: f32, m: &mut Mesh| {
         let first = m.vertices.len() as u32;
         for (k, &(a, c, s)) in directions.iter().enumerate() {
             let (p, ao) = shape([r.r * c, r.r * s, r.z], a);
-            let uv = [k as f32 / sides as f32, (r.z - lo) / span];
+            let uv = [k as f32 / sides as f32, gone / whole];
             m.push(p, [0.0; 3], uv, ao * r.ao);
         }
         first
@@ -37,8 +41,8 @@ pub fn turned(profile: &[Ring], sides: usize, shape: impl Fn(V3, f32) -> Placed)
     let n = sides as u32;
     let mut rows: Vec<(u32, bool)> = Vec::new();
     let mut below: Option<(u32, &Ring)> = None;
-    for (k, r) in profile.iter().enumerate() {
-        let here = row(r, &mut m);
+    for (k, (r, &gone)) in profile.iter().zip(&gone).enumerate() {
+        let here = row(r, gone, &mut m);
         rows.push((here, r.r <= 1e-6));
         if let Some((low, b)) = below {
             for i in 0..n {
@@ -52,7 +56,7 @@ pub fn turned(profile: &[Ring], sides: usize, shape: impl Fn(V3, f32) -> Placed)
         }
         below = Some((here, r));
         if r.crease && k > 0 && k + 1 < profile.len() {
-            let again = row(r, &mut m);
+            let again = row(r, gone, &mut m);
             rows.push((again, r.r <= 1e-6));
             below = Some((again, r));
         }

@@ -5,13 +5,16 @@
 use super::super::camera::Camera;
 use super::super::look::{Light, Sensor};
 use super::super::num::{Dice, V3, add, cos, cross, mix, scale, sin, sub, unit};
+use super::shapes::Theme;
 use std::f32::consts::TAU;
 
-pub fn camera(dice: &mut Dice, width: u32, height: u32) -> Camera {
-    let degrees = match dice.below(10) {
-        0..=3 => dice.range(0.0, 16.0),
-        4..=6 => dice.range(16.0, 52.0),
-        7 | 8 => dice.range(52.0, 74.0),
+pub fn camera(dice: &mut Dice, theme: Theme, width: u32, height: u32) -> Camera {
+    let degrees = match (theme, dice.below(10)) {
+        (Theme::Grown, 0..=5) => dice.range(0.0, 20.0),
+        (Theme::Vessels, 0..=5) => dice.range(55.0, 84.0),
+        (_, 0..=3) => dice.range(0.0, 16.0),
+        (_, 4..=6) => dice.range(16.0, 52.0),
+        (_, 7 | 8) => dice.range(52.0, 74.0),
         _ => dice.range(74.0, 83.0),
     };
     let tilt = degrees.to_radians();
