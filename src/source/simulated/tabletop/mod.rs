@@ -14,52 +14,32 @@ mod strew;
 mod surface;
 #[cfg(test)]
 mod tests;
+mod things;
 mod view;
 
 use super::camera::{Camera, Seen};
 use super::compositor::{lay_objects, planes};
-use super::look::Material;
+use super::look::Light;
 use super::mesh::Mesh;
-use super::num::{Dice, V3, add, scale, sub, times, unit};
+use super::num::{Dice, add, cos, dot, lerp, scale, sin, sub, times, unit};
 use super::pose::{SILHOUETTE, share_inside};
 use super::raster::{Coverage, Raster};
 use super::scene::Drawn;
 use super::sensor::Development;
 use super::shade::{Batch, Posed, Stage, Subject, Surroundings};
 use super::shadow::ShadowGrid;
-use super::texture::Noise;
+use super::texture::{Noise, Texture};
 use super::truth::instances;
 use super::{RenderedFrame, SceneConfig, SceneError};
 use room::Room;
-use shapes::{Kind, Rest, Theme};
-use strew::{Heap, Lying};
-
-/// `SceneConfig::objects` at which a picture holds the drawn number of objects.
-const USUAL: f32 = 12.0;
-const MOST: usize = 40;
+use shapes::Theme;
+use things::Things;
 
 /// A picture of the tabletop and how strongly its camera would compress it.
 pub struct Picture {
     pub frame: RenderedFrame,
     /// 1..=100.
     pub jpeg_quality: u8,
-}
-
-/// A sort of thing: all of its pieces look alike, none is the same.
-struct Species {
-    meshes: Vec<usize>,
-    rest: Rest,
-    /// Longest side, world units.
-    size: f32,
-    materials: [Material; 3],
-}
-
-/// A thing in its place.
-struct Thing {
-    mesh: usize,
-    posed: std::ops::Range<usize>,
-    middle: V3,
-    materials: [Material; 3],
 }
 
 /// The picture of `config.seed`; `config.fps` does not matter, as nothing moves.
@@ -73,300 +53,178 @@ pub fn picture(config: &SceneConfig) -> Result<Picture, SceneError> {
     let camera = view::camera(&mut dice(1), theme, config.width, config.height);
     let room = Room::draw(&mut dice(2), &camera);
     let light = view::light(&mut dice(3), room.colour());
-    let textures = skin::textures(seed, &noise);
-    let mut strewn = Strewn::default();
-    strewn.fill(&mut dice(4), theme, &camera, &room, config);
-
-    let mut shadows = strewn.shadow_grid(light.towards, light.softness);
-    let mut raster = Raster::new(width, height);
-    let mut silhouette = Raster::new(SILHOUETTE, SILHOUETTE);
-    let (mut drawn, mut subjects, mut seen) = (Vec::new(), Vec::new(), Vec::new());
-    for (number, thing) in strewn.things.iter().enumerate() {
-        let mesh = &strewn.meshes[thing.mesh];
-        let posed = &strewn.posed[thing.posed.clone()];
-        shadows.cast(posed.iter().map(Posed::position), &mesh.triangles);
-        let view = unit(sub(camera.at, thing.middle));
-        subjects.push(Subject {
-            clear: thing.materials.iter().any(|m| m.clear > 0.0),
-            materials: thing.materials,
-            view,
-            half: unit(add(view, light.towards)),
-        });
-        seen.clear();
-        seen.extend(posed.iter().map(|v| camera.see(v.position())));
-        let cover = rasterise(&mut raster, mesh, &seen, thing.posed.start as u32, number as u16);
-        let b = cover.bounds;
-        let cut = b[0] == 0 || b[1] == 0 || b[2] == width as i32 || b[3] == height as i32;
-        let inside = if cover.pixels == 0 || !cut {
-            1.0
-        } else {
-            share_inside(mesh, &seen, &mut silhouette, width as f32, height as f32)
-        };
-        drawn.push(Drawn {
-            id: number as u64,
-            class: 0,
-            cover,
-            inside,
-        });
-    }
-    shadows.settle();
-
+    let mut things = Things::default();
+    things.fill(&mut dice(4), theme, &camera, &room, config);
+    let shot = Shot::new(&things, &camera, &light, &room, width, height);
     let mut dice = dice(5);
     let turn = dice.range(0.0, std::f32::consts::TAU);
     let around = Surroundings {
         belt: times(room.colour(), add(light.sky, scale(light.key, light.towards[2]))),
-        strips: [super::num::cos(turn), super::num::sin(turn)],
+        strips: [cos(turn), sin(turn)],
         strip_at: dice.range(0.1, 0.7),
         near_ground: [dice.range(0.55, 0.9), dice.range(8.0, 40.0)],
         light,
     };
-    let stage = Stage {
-        posed: &strewn.posed,
-        facets: &raster.facets,
-        owners: &raster.owners,
-        textures: &textures,
-        around: &around,
-        shadows: &shadows,
-    };
-    let mut light_rows = vec![0.0f32; width * height * 3];
-    let mut batch = Batch::new();
-    for (y, row) in light_rows.chunks_exact_mut(width * 3).enumerate() {
-        let seen = &raster.seen[y * width..(y + 1) * width];
-        let covered = |x: usize| seen[x] != 0 && !subjects[raster.owners[seen[x] as usize - 1].object as usize].clear;
-        room.lay(y, &camera, &around.light, &shadows, &noise, covered, planes(row, width));
-        lay_objects(&mut batch, y, seen, &subjects, &stage, row);
-    }
-
-    let level = light_rows.iter().map(|v| f64::from(v.min(1.5))).sum::<f64>() / light_rows.len() as f64;
+    let light = shot.light(&things, &camera, &room, &around, &skin::textures(seed, &noise), &noise);
+    let level = light.iter().map(|v| f64::from(v.min(1.5))).sum::<f64>() / light.len() as f64;
     let mut development = Development::new(view::sensor(&mut dice, level as f32), seed, width, height);
     let mut rgb = vec![0; width * height * 3];
     for (y, out) in rgb.chunks_exact_mut(width * 3).enumerate() {
-        development.develop(y, 0, |y| &light_rows[y * width * 3..(y + 1) * width * 3], out);
+        development.develop(y, 0, |y| &light[y * width * 3..(y + 1) * width * 3], out);
     }
+    let jpeg_quality = if dice.chance(0.5) {
+        92
+    } else {
+        40 + dice.below(56) as u8
+    };
     Ok(Picture {
         frame: RenderedFrame {
             width: config.width,
             height: config.height,
             rgb,
-            truth: instances(&drawn, &raster),
+            truth: instances(&shot.drawn, &shot.raster),
         },
-        jpeg_quality: if dice.chance(0.5) {
-            92
-        } else {
-            40 + dice.below(56) as u8
-        },
+        jpeg_quality,
     })
 }
 
-fn rasterise(raster: &mut Raster, mesh: &Mesh, seen: &[Option<Seen>], first: u32, number: u16) -> Coverage {
-    let mut cover = Coverage::default();
-    for t in &mesh.triangles {
-        let [Some(a), Some(b), Some(c)] = t.v.map(|k| seen[k as usize]) else {
-            continue;
-        };
-        raster.draw([a, b, c], t.v.map(|k| first + k), number, t.part, &mut cover);
-    }
-    cover
+/// What the camera sees where, before any light.
+struct Shot {
+    raster: Raster,
+    /// The things upside down under the ground, as a polished one shows them.
+    mirrored: Option<Raster>,
+    drawn: Vec<Drawn>,
+    subjects: Vec<Subject>,
+    shadows: ShadowGrid,
 }
 
-/// The things of a picture, in their places.
-#[derive(Default)]
-struct Strewn {
-    meshes: Vec<Mesh>,
-    things: Vec<Thing>,
-    posed: Vec<Posed>,
-}
-
-/// How close the things of a picture lie.
-struct Company {
-    touching: f32,
-    heaped: f32,
-    margin: f32,
-}
-
-impl Strewn {
-    fn fill(&mut self, dice: &mut Dice, theme: Theme, camera: &Camera, room: &Room, config: &SceneConfig) {
-        if config.objects == 0 {
-            return;
-        }
-        let wanted = match dice.below(6) {
-            0 => 1.0 + dice.range(0.0, 4.0),
-            1..=3 => dice.range(4.0, 16.0),
-            _ => dice.range(12.0, 41.0),
+impl Shot {
+    fn new(things: &Things, camera: &Camera, light: &Light, room: &Room, width: usize, height: usize) -> Shot {
+        let mut out = Shot {
+            raster: Raster::new(width, height),
+            mirrored: (room.mirror() > 0.0).then(|| Raster::new(width, height)),
+            drawn: Vec::new(),
+            subjects: Vec::new(),
+            shadows: things.shadow_grid(light.towards, light.softness),
         };
-        let wanted = (wanted * config.objects as f32 / USUAL) as usize;
-        let wanted = wanted.clamp(1, MOST.max(config.objects as usize));
-        let size = many_sized(dice, wanted);
-        let company = match dice.below(5) {
-            0 => Company {
-                touching: 0.0,
-                heaped: 0.0,
-                margin: size * 0.3,
-            },
-            1 => Company {
-                touching: 0.7,
-                heaped: 0.05,
-                margin: 4.0,
-            },
-            2 => Company {
-                touching: 0.3,
-                heaped: 0.45,
-                margin: 0.0,
-            },
-            _ => Company {
-                touching: 0.25,
-                heaped: 0.05,
-                margin: dice.range(0.0, 20.0),
-            },
-        };
-        let sorts = if dice.chance(0.25) { wanted } else { 1 + dice.below(7) };
-        let fineness = config.width as f32 / 640.0;
-        let species: Vec<Species> = (0..sorts.min(wanted))
-            .map(|_| {
-                let kind = Kind::draw(dice, theme);
-                self.species(dice, kind, size, fineness, room, wanted)
-            })
-            .collect();
-        let mut heap = Heap::new();
-        for _ in 0..wanted {
-            let sort = &species[dice.below(species.len())];
-            self.place(dice, sort, &company, &mut heap, camera, room);
-        }
-    }
-
-    fn species(
-        &mut self,
-        dice: &mut Dice,
-        kind: Kind,
-        size: f32,
-        fineness: f32,
-        room: &Room,
-        wanted: usize,
-    ) -> Species {
-        let size = size
-            * dice.range(0.45, 1.5)
-            * if matches!(kind, Kind::Tool | Kind::Vessel) {
-                1.5
-            } else {
+        let mut silhouette = Raster::new(SILHOUETTE, SILHOUETTE);
+        let mut seen = Vec::new();
+        for (number, (thing, mesh, posed)) in things.each().enumerate() {
+            out.shadows.cast(posed.iter().map(Posed::position), &mesh.triangles);
+            let view = unit(sub(camera.at, thing.middle));
+            out.subjects.push(Subject {
+                clear: thing.materials.iter().any(|m| m.clear > 0.0),
+                materials: thing.materials,
+                view,
+                half: unit(add(view, light.towards)),
+            });
+            let first = thing.posed.start as u32;
+            if let Some(mirrored) = &mut out.mirrored {
+                seen.clear();
+                seen.extend(posed.iter().map(|v| camera.see([v.p[0], v.p[1], -v.p[2]])));
+                // What is mirrored is wound the other way round.
+                rasterise(mirrored, mesh, &seen, [0, 2, 1], first, number as u16);
+            }
+            seen.clear();
+            seen.extend(posed.iter().map(|v| camera.see(v.position())));
+            let cover = rasterise(&mut out.raster, mesh, &seen, [0, 1, 2], first, number as u16);
+            let b = cover.bounds;
+            let cut = b[0] == 0 || b[1] == 0 || b[2] == width as i32 || b[3] == height as i32;
+            let inside = if cover.pixels == 0 || !cut {
                 1.0
+            } else {
+                share_inside(mesh, &seen, &mut silhouette, width as f32, height as f32)
             };
-        let size = size.clamp(16.0, 330.0);
-        let sides = ((size * fineness * 0.45) as usize).clamp(12, 44);
-        let build = dice.bits();
-        let first = self.meshes.len();
-        let count = if wanted > 3 { 2 } else { 1 };
-        let mut rest = Rest::Tumbled;
-        for k in 0..count {
-            // The same proportions, other wrinkles: the first throws of the dice shape the body.
-            let (mesh, how) = kind.build(&mut Dice::new(build, k / 2), sides);
-            rest = how;
-            self.meshes.push(mesh);
+            out.drawn.push(Drawn {
+                id: number as u64,
+                class: 0,
+                cover,
+                inside,
+            });
         }
-        Species {
-            meshes: (first..self.meshes.len()).collect(),
-            rest,
-            size,
-            materials: skin::materials(dice, kind, room.colour()),
-        }
+        out.shadows.settle();
+        out
     }
 
-    fn place(
-        &mut self,
-        dice: &mut Dice,
-        sort: &Species,
-        company: &Company,
-        heap: &mut Heap,
+    /// Linear light, row by row in three planes.
+    fn light(
+        &self,
+        things: &Things,
         camera: &Camera,
         room: &Room,
-    ) {
-        let mesh = dice.pick(&sort.meshes);
-        let size = (sort.size * dice.range(0.82, 1.2)).max(14.0);
-        let stretch = [size * dice.range(0.88, 1.12), size * dice.range(0.88, 1.12), size];
-        let body = strew::lay(dice, &self.meshes[mesh], stretch, sort.rest);
-        let tint = [dice.range(0.82, 1.15), dice.range(0.85, 1.12), dice.range(0.82, 1.15)];
-        let (touch, heaped) = (dice.chance(company.touching), dice.chance(company.heaped));
-        for _ in 0..20 {
-            let (x, y) = (dice.range(-0.04, 1.04), dice.range(-0.04, 1.04));
-            let Some(p) = on_ground(camera, x, y) else { continue };
-            let at = if heaped && !heap.things.is_empty() {
-                let near = heap.things[dice.below(heap.things.len())];
-                let reach = size * 0.5;
-                let p = [near[0] + dice.range(-reach, reach), near[1] + dice.range(-reach, reach)];
-                heap.heaped(&body, p, size * 0.7)
-            } else if touch && !heap.things.is_empty() {
-                heap.touching(&body, p)
-            } else {
-                heap.apart(&body, p, company.margin)
+        around: &Surroundings,
+        textures: &[Texture],
+        noise: &Noise,
+    ) -> Vec<f32> {
+        let width = self.raster.width;
+        let upright = Stage {
+            posed: &things.posed,
+            facets: &self.raster.facets,
+            owners: &self.raster.owners,
+            textures,
+            around,
+            shadows: &self.shadows,
+        };
+        let mirrored = self.mirrored.as_ref().map(|raster| {
+            let stage = Stage {
+                facets: &raster.facets,
+                owners: &raster.owners,
+                ..upright
             };
-            let Some(at) = at else { continue };
-            if !room.holds([at[0], at[1]], body.radius) || !self.fits(&body, at, camera) {
-                continue;
-            }
-            heap.put(&body, at);
-            let first = self.posed.len();
-            let middle = body.pose(at, &mut self.posed);
-            self.things.push(Thing {
-                mesh,
-                posed: first..self.posed.len(),
-                middle,
-                materials: sort.materials.map(|m| Material {
-                    a: times(m.a, tint),
-                    b: times(m.b, tint),
-                    ..m
-                }),
-            });
-            return;
-        }
-    }
-
-    /// Whether the body at `at` shows in a sensible size: no speck, and not most of the picture.
-    fn fits(&self, body: &Lying, at: V3, camera: &Camera) -> bool {
-        let (mut lo, mut hi) = ([f32::MAX; 2], [f32::MIN; 2]);
-        for v in &body.posed {
-            let Some(s) = camera.see(add(v.position(), at)) else {
-                return false;
+            (raster, stage)
+        });
+        let mut light = vec![0.0f32; width * self.raster.height * 3];
+        let mut below = vec![0.0f32; width * 3];
+        let mut batch = Batch::new();
+        for (y, row) in light.chunks_exact_mut(width * 3).enumerate() {
+            let seen = &self.raster.seen[y * width..(y + 1) * width];
+            let covered = |x: usize| {
+                seen[x] != 0 && !self.subjects[self.raster.owners[seen[x] as usize - 1].object as usize].clear
             };
-            lo = [lo[0].min(s.x), lo[1].min(s.y)];
-            hi = [hi[0].max(s.x), hi[1].max(s.y)];
-        }
-        let (w, h) = (2.0 * camera.centre[0], 2.0 * camera.centre[1]);
-        let longest = (hi[0] - lo[0]).max(hi[1] - lo[1]);
-        let middle = [0.5 * (lo[0] + hi[0]), 0.5 * (lo[1] + hi[1])];
-        let shows = middle[0] > 0.0 && middle[1] > 0.0 && middle[0] < w && middle[1] < h;
-        shows && longest > 12.0 * w / 640.0 && longest < 0.6 * w.max(h)
-    }
-
-    /// A grid that holds the things and their shadows on the ground.
-    fn shadow_grid(&self, towards: V3, softness: f32) -> ShadowGrid {
-        let (mut lo, mut hi) = ([-60.0f32; 2], [60.0f32; 2]);
-        for v in &self.posed {
-            for k in 0..2 {
-                let landed = v.p[k] - towards[k] / towards[2] * v.p[2];
-                lo[k] = lo[k].min(v.p[k].min(landed));
-                hi[k] = hi[k].max(v.p[k].max(landed));
+            room.lay(
+                y,
+                camera,
+                &around.light,
+                &self.shadows,
+                noise,
+                covered,
+                planes(row, width),
+            );
+            if let Some((raster, stage)) = &mirrored {
+                let seen = &raster.seen[y * width..(y + 1) * width];
+                below.copy_from_slice(row);
+                lay_objects(&mut batch, y, seen, &self.subjects, stage, &mut below);
+                for x in (0..width).filter(|&x| seen[x] != 0) {
+                    let ray = camera.ray(x as f32 + 0.5, y as f32 + 0.5);
+                    let graze = 1.0 + ray[2] / dot(ray, ray).sqrt();
+                    let share = (room.mirror() * (0.1 + 0.5 * graze * graze)).clamp(0.0, 0.6);
+                    for k in [x, x + width, x + 2 * width] {
+                        row[k] = lerp(row[k], below[k], share);
+                    }
+                }
             }
+            lay_objects(&mut batch, y, seen, &self.subjects, &upright, row);
         }
-        let rim = 3.0 * softness + 40.0;
-        ShadowGrid::new(lo.map(|v| v - rim), hi.map(|v| v + rim), towards, softness)
+        light
     }
 }
 
-/// Typical size for a picture of `wanted` objects, world units: few may be large, many must be small.
-fn many_sized(dice: &mut Dice, wanted: usize) -> f32 {
-    let room = 640.0 * (0.5 / wanted as f32).sqrt();
-    let k = dice.unit();
-    (room * (0.3 + 0.85 * k)).clamp(26.0, 300.0)
-}
-
-/// The ground at the place `x`, `y` of the picture (0..=1), if it is near enough to matter.
-fn on_ground(camera: &Camera, x: f32, y: f32) -> Option<[f32; 2]> {
-    let ray = camera.ray(2.0 * camera.centre[0] * x, 2.0 * camera.centre[1] * y);
-    if ray[2] > -1e-3 {
-        return None;
+/// Draw a mesh whose vertices are `first` and on, its triangles' corners taken in `order`.
+fn rasterise(
+    raster: &mut Raster,
+    mesh: &Mesh,
+    seen: &[Option<Seen>],
+    order: [usize; 3],
+    first: u32,
+    number: u16,
+) -> Coverage {
+    let mut cover = Coverage::default();
+    for t in &mesh.triangles {
+        let v = order.map(|k| t.v[k]);
+        let [Some(a), Some(b), Some(c)] = v.map(|k| seen[k as usize]) else {
+            continue;
+        };
+        raster.draw([a, b, c], v.map(|k| first + k), number, t.part, &mut cover);
     }
-    let depth = -camera.at[2] / ray[2];
-    let p = add(camera.at, scale(ray, depth));
-    // The ray's part along the view is 1, so this is the depth; at the aim it is the focal length of a 640 frame.
-    let usual = camera.focal_px * 320.0 / camera.centre[0];
-    (depth > 0.4 * usual && depth < 1.9 * usual).then_some([p[0], p[1]])
+    cover
 }

@@ -101,6 +101,15 @@ impl Room {
         self.ground.a
     }
 
+    /// How strongly the ground mirrors what stands on it; 0 where cloth or an edge would have to cut the image off.
+    pub fn mirror(&self) -> f32 {
+        if self.mats.is_empty() && self.edge.is_none() && self.ground.gloss > 0.2 {
+            self.ground.gloss
+        } else {
+            0.0
+        }
+    }
+
     /// Whether a thing may stand at (x, y).
     pub fn holds(&self, p: [f32; 2], radius: f32) -> bool {
         let on_table = self
