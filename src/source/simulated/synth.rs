@@ -396,6 +396,27 @@ mod tests {
     }
 
     #[test]
+    fn a_tabletop_data_set_has_one_category_and_does_not_depend_on_threads() {
+        let set = |name, threads| SynthOptions {
+            scene: SceneKind::Tabletop,
+            ..options(name, threads)
+        };
+        let (one, two) = (set("table-one", 1), set("table-two", 2));
+        let summary = write_dataset(&one, &|_| {}).expect("a data set");
+        assert_eq!(summary, write_dataset(&two, &|_| {}).expect("the same data set"));
+        let files = contents(&one.out_dir);
+        assert!(files == contents(&two.out_dir));
+        assert_eq!(summary.per_class, [summary.annotations]);
+        let json: serde_json::Value = serde_json::from_slice(&files[4].1).expect("JSON");
+        assert_eq!(json["categories"], serde_json::json!([{"id": 1, "name": "object"}]));
+        let list = json["annotations"].as_array().expect("a list");
+        assert!(!list.is_empty() && list.iter().all(|a| a["category_id"] == 1));
+        for dir in [one.out_dir, two.out_dir] {
+            fs::remove_dir_all(dir).expect("the folder can be removed");
+        }
+    }
+
+    #[test]
     fn errors_name_the_file_or_the_seed() {
         let mut bad = options("bad", 1);
         bad.out_dir = PathBuf::from("/dev/null/set");

@@ -1,7 +1,7 @@
 //! Flat things on grounds and walls that are not instances: stains, prints, text, paper, crumbs, streaks, shadows.
 
 use super::super::look::any_colour;
-use super::super::num::{Dice, V3, cos, floor, hash, mix, scale, sin, smooth};
+use super::super::num::{Dice, V3, cos, floor, fract, hash, mix, scale, sin, smooth};
 use super::super::texture::Noise;
 use std::f32::consts::TAU;
 
@@ -96,7 +96,7 @@ impl Decal {
             Kind::Text => {
                 let line = 5.0 + 12.0 * bit(-1, -1) * bit(-1, -2);
                 let (row, col) = (floor(y / line), floor(x / (line * 0.6)));
-                let in_row = (y / line).rem_euclid(1.0);
+                let in_row = fract(y / line);
                 let shape = noise.between(x * 14.0 / line + 40.0, y * 6.0 / line + row as f32 * 31.0 + 900.0);
                 let mark = in_row < 0.55 && bit(row, floor(col as f32 / 5.0)) > 0.2 && shape > 0.45;
                 f32::from(u8::from(inside && mark)) * (0.4 + 0.6 * fine)

@@ -55,7 +55,14 @@ pub fn picture(config: &SceneConfig) -> Result<Picture, SceneError> {
     let light = view::light(&mut dice(3), room.colour());
     let mut things = Things::default();
     things.fill(&mut dice(4), theme, &camera, &room, config);
-    let shot = Shot::new(&things, &camera, &light, &room, width, height);
+    let (drawn, raster) = truth(&things, &camera, width, height);
+    // Light is taken between the pixels too and averaged, so that the rims of things are no sharper than prints.
+    let dense = Camera {
+        focal_px: camera.focal_px * SAMPLES as f32,
+        centre: camera.centre.map(|c| c * SAMPLES as f32),
+        ..camera
+    };
+    let shot = Shot::new(&things, &dense, &light, &room);
     let mut dice = dice(5);
     let turn = dice.range(0.0, std::f32::consts::TAU);
     let around = Surroundings {
@@ -65,7 +72,7 @@ pub fn picture(config: &SceneConfig) -> Result<Picture, SceneError> {
         near_ground: [dice.range(0.55, 0.9), dice.range(8.0, 40.0)],
         light,
     };
-    let light = shot.light(&things, &camera, &room, &around, &skin::textures(seed, &noise), &noise);
+    let light = shot.light(&things, &dense, &room, &around, &skin::textures(seed, &noise), &noise);
     let level = light.iter().map(|v| f64::from(v.min(1.5))).sum::<f64>() / light.len() as f64;
     let mut development = Development::new(view::sensor(&mut dice, level as f32), seed, width, height);
     let mut rgb = vec![0; width * height * 3];
@@ -82,10 +89,40 @@ pub fn picture(config: &SceneConfig) -> Result<Picture, SceneError> {
             width: config.width,
             height: config.height,
             rgb,
-            truth: instances(&shot.drawn, &shot.raster),
+            truth: instances(&drawn, &raster),
         },
         jpeg_quality,
     })
+}
+
+/// Samples of light along each side of a pixel.
+const SAMPLES: usize = 2;
+
+/// Which pixels see which thing.
+fn truth(things: &Things, camera: &Camera, width: usize, height: usize) -> (Vec<Drawn>, Raster) {
+    let mut raster = Raster::new(width, height);
+    let mut silhouette = Raster::new(SILHOUETTE, SILHOUETTE);
+    let (mut drawn, mut seen) = (Vec::new(), Vec::new());
+    for (number, (thing, mesh, posed)) in things.each().enumerate() {
+        seen.clear();
+        seen.extend(posed.iter().map(|v| camera.see(v.position())));
+        let first = thing.posed.start as u32;
+        let cover = rasterise(&mut raster, mesh, &seen, [0, 1, 2], first, number as u16);
+        let b = cover.bounds;
+        let cut = b[0] == 0 || b[1] == 0 || b[2] == width as i32 || b[3] == height as i32;
+        let inside = if cover.pixels == 0 || !cut {
+            1.0
+        } else {
+            share_inside(mesh, &seen, &mut silhouette, width as f32, height as f32)
+        };
+        drawn.push(Drawn {
+            id: number as u64,
+            class: 0,
+            cover,
+            inside,
+        });
+    }
+    (drawn, raster)
 }
 
 /// What the camera sees where, before any light.
@@ -93,21 +130,19 @@ struct Shot {
     raster: Raster,
     /// The things upside down under the ground, as a polished one shows them.
     mirrored: Option<Raster>,
-    drawn: Vec<Drawn>,
     subjects: Vec<Subject>,
     shadows: ShadowGrid,
 }
 
 impl Shot {
-    fn new(things: &Things, camera: &Camera, light: &Light, room: &Room, width: usize, height: usize) -> Shot {
+    fn new(things: &Things, camera: &Camera, light: &Light, room: &Room) -> Shot {
+        let [width, height] = camera.centre.map(|c| (2.0 * c) as usize);
         let mut out = Shot {
             raster: Raster::new(width, height),
             mirrored: (room.mirror() > 0.0).then(|| Raster::new(width, height)),
-            drawn: Vec::new(),
             subjects: Vec::new(),
             shadows: things.shadow_grid(light.towards, light.softness),
         };
-        let mut silhouette = Raster::new(SILHOUETTE, SILHOUETTE);
         let mut seen = Vec::new();
         for (number, (thing, mesh, posed)) in things.each().enumerate() {
             out.shadows.cast(posed.iter().map(Posed::position), &mesh.triangles);
@@ -127,26 +162,13 @@ impl Shot {
             }
             seen.clear();
             seen.extend(posed.iter().map(|v| camera.see(v.position())));
-            let cover = rasterise(&mut out.raster, mesh, &seen, [0, 1, 2], first, number as u16);
-            let b = cover.bounds;
-            let cut = b[0] == 0 || b[1] == 0 || b[2] == width as i32 || b[3] == height as i32;
-            let inside = if cover.pixels == 0 || !cut {
-                1.0
-            } else {
-                share_inside(mesh, &seen, &mut silhouette, width as f32, height as f32)
-            };
-            out.drawn.push(Drawn {
-                id: number as u64,
-                class: 0,
-                cover,
-                inside,
-            });
+            rasterise(&mut out.raster, mesh, &seen, [0, 1, 2], first, number as u16);
         }
         out.shadows.settle();
         out
     }
 
-    /// Linear light, row by row in three planes.
+    /// Linear light of the pixels, row by row in three planes.
     fn light(
         &self,
         things: &Things,
@@ -173,26 +195,21 @@ impl Shot {
             };
             (raster, stage)
         });
-        let mut light = vec![0.0f32; width * self.raster.height * 3];
+        let out_width = width / SAMPLES;
+        let mut light = vec![0.0f32; out_width * (self.raster.height / SAMPLES) * 3];
+        let mut row = vec![0.0f32; width * 3];
         let mut below = vec![0.0f32; width * 3];
         let mut batch = Batch::new();
-        for (y, row) in light.chunks_exact_mut(width * 3).enumerate() {
+        for y in 0..self.raster.height {
             let seen = &self.raster.seen[y * width..(y + 1) * width];
             let covered = |x: usize| {
                 seen[x] != 0 && !self.subjects[self.raster.owners[seen[x] as usize - 1].object as usize].clear
             };
-            room.lay(
-                y,
-                camera,
-                &around.light,
-                &self.shadows,
-                noise,
-                covered,
-                planes(row, width),
-            );
+            let behind = planes(&mut row, width);
+            room.lay(y, camera, &around.light, &self.shadows, noise, covered, behind);
             if let Some((raster, stage)) = &mirrored {
                 let seen = &raster.seen[y * width..(y + 1) * width];
-                below.copy_from_slice(row);
+                below.copy_from_slice(&row);
                 lay_objects(&mut batch, y, seen, &self.subjects, stage, &mut below);
                 for x in (0..width).filter(|&x| seen[x] != 0) {
                     let ray = camera.ray(x as f32 + 0.5, y as f32 + 0.5);
@@ -203,7 +220,14 @@ impl Shot {
                     }
                 }
             }
-            lay_objects(&mut batch, y, seen, &self.subjects, &upright, row);
+            lay_objects(&mut batch, y, seen, &self.subjects, &upright, &mut row);
+            let at = y / SAMPLES * out_width * 3;
+            let sums = &mut light[at..at + out_width * 3];
+            for (sum, samples) in sums.iter_mut().zip(row.chunks_exact(SAMPLES)) {
+                for sample in samples {
+                    *sum += sample * (1.0 / (SAMPLES * SAMPLES) as f32);
+                }
+            }
         }
         light
     }

@@ -4,7 +4,7 @@
 
 use super::super::camera::Camera;
 use super::super::look::{Light, any_colour};
-use super::super::num::{Dice, V3, add, cos, dot, floor, lerp, mix, scale, sin, smooth, sub, times, unit};
+use super::super::num::{Dice, V3, add, cos, dot, floor, fract, lerp, mix, scale, sin, smooth, sub, times, unit};
 use super::super::shadow::ShadowGrid;
 use super::super::texture::Noise;
 use super::decal::Decal;
@@ -204,7 +204,7 @@ impl Room {
         match self.gobo {
             Gobo::None => {}
             Gobo::Bars { axis, pitch, depth } => {
-                let t = ((q[0] * axis[0] + q[1] * axis[1]) / pitch).rem_euclid(1.0);
+                let t = fract((q[0] * axis[0] + q[1] * axis[1]) / pitch);
                 key *= 1.0 - depth * smooth(0.0, 0.06, t) * smooth(0.56, 0.5, t);
             }
             Gobo::Leaves { step, depth } => {

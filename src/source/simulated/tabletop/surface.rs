@@ -4,7 +4,7 @@
 //! 1 near the camera, 0 where the finest detail is smaller than a pixel.
 
 use super::super::look::{any_colour, hsv};
-use super::super::num::{Dice, V3, cos, floor, hash, mix, scale, sin, smooth};
+use super::super::num::{Dice, V3, cos, floor, fract, hash, mix, scale, sin, smooth};
 use super::super::texture::Noise;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +114,7 @@ impl Surface {
                 Kind::Marble | Kind::Granite => dice.range(0.4, 2.0),
                 _ => dice.range(14.0, 130.0),
             },
-            grain: dice.range(2.5, 9.0),
+            grain: dice.range(2.0, 8.0),
             strength: dice.range(0.2, 1.0),
             folds: if cloth && dice.chance(0.65) {
                 dice.range(0.1, 0.9)
@@ -141,8 +141,8 @@ impl Surface {
         let broad = noise.between(u * 0.11, v * 0.11) - 0.5;
         let base = match self.kind {
             Kind::Plain => {
-                let n = noise.between(u, v) - 0.5;
-                scale(self.a, 1.0 + self.strength * (0.12 * broad + 0.12 * n * fine))
+                let n = self.grain(noise, u, v);
+                scale(self.a, 1.0 + self.strength * (0.15 * broad + 0.25 * n * fine))
             }
             Kind::Wood => self.wood(noise, u, v, fine),
             Kind::Weave => scale(self.a, 1.0 + 0.2 * broad + fine * self.strength * self.weave(u, v)),
@@ -150,14 +150,14 @@ impl Surface {
             Kind::Tiles => self.tiles(noise, u, v, fine),
             Kind::Marble => self.marble(noise, u * self.pitch, v * self.pitch, fine),
             Kind::Granite => {
-                let k = 2.0 * self.pitch;
-                let n = noise.between(u * k, v * k);
+                let k = 8.0 * self.pitch;
+                let n = 0.5 + self.grain(noise, u * self.pitch, v * self.pitch);
                 let m = noise.between(v * k * 0.7, u * k * 0.7 + 80.0);
                 let c = mix(self.a, self.b, smooth(0.45, 0.6, n) * fine);
                 mix(c, self.c, smooth(0.6, 0.7, m) * fine)
             }
             Kind::Stripes => {
-                let t = (v / self.pitch).rem_euclid(1.0);
+                let t = fract(v / self.pitch);
                 let c = if t < 0.5 {
                     self.a
                 } else if t < 0.6 {
@@ -168,15 +168,15 @@ impl Surface {
                 scale(c, 1.0 + 0.15 * broad + fine * 0.4 * self.strength * self.weave(u, v))
             }
             Kind::Plaid => {
-                let band = |x: f32| smooth(0.3, 0.34, (x / self.pitch).rem_euclid(1.0) - 0.0);
+                let band = |x: f32| smooth(0.3, 0.34, fract(x / self.pitch));
                 let c = mix(self.a, self.b, 0.5 * band(u) + 0.5 * band(v));
-                let thin = |x: f32| ((x / self.pitch).rem_euclid(1.0) - 0.65).abs() < 0.04;
+                let thin = |x: f32| (fract(x / self.pitch) - 0.65).abs() < 0.04;
                 let c = if thin(u) || thin(v) { mix(c, self.c, 0.7) } else { c };
                 scale(c, 1.0 + 0.1 * broad + fine * 0.3 * self.strength * self.weave(u, v))
             }
             Kind::Dots | Kind::Print => self.print(u, v, broad, fine),
             Kind::Brushed => {
-                let n = noise.between(u * 0.15, v * 2.0) - 0.5;
+                let n = noise.between(u * 0.4, v * 9.0) - 0.5;
                 scale(self.a, 1.0 + 0.35 * self.strength * n * fine + 0.1 * broad)
             }
         };
@@ -191,20 +191,29 @@ impl Surface {
     fn wood(&self, noise: &Noise, u: f32, v: f32, fine: f32) -> V3 {
         let row = floor(v / self.pitch);
         let k = self.cell(row, 1);
-        let board = (u / (self.pitch * 6.0) + k * 7.0).rem_euclid(1.0);
-        let across = (v / self.pitch).rem_euclid(1.0);
+        let board = fract(u / (self.pitch * 6.0) + k * 7.0);
+        let across = fract(v / self.pitch);
         let (x, y) = (u * 0.05 + 300.0 * k, v * 0.5 + 170.0 * k);
         let warp = noise.between(x, y * 0.3) * 9.0;
-        let ring = (warp + y * 0.06).rem_euclid(1.0);
+        let ring = fract(warp + y * 0.06);
         let ring = (2.0 * ring - 1.0).abs();
-        let pore = noise.between(u * 0.25, v * 4.0) - 0.5;
+        let pore = noise.between(u * 0.6, v * 12.0) - 0.5;
         let mut c = mix(self.a, self.b, self.strength * (0.25 + 0.75 * ring));
-        c = scale(c, 1.0 + 0.35 * (k - 0.5) + 0.45 * self.strength * pore * fine);
+        c = scale(c, 1.0 + 0.35 * (k - 0.5) + 0.6 * self.strength * pore * fine);
         let gap = 1.6 / self.pitch;
         if across < gap || board < gap / 6.0 {
             c = scale(c, 0.45);
         }
         c
+    }
+
+    /// Noise about 0 whose blotches are `grain` long.
+    fn grain(&self, noise: &Noise, u: f32, v: f32) -> f32 {
+        let k = 32.0 / self.grain;
+        let (x, y) = (u * k, v * k);
+        // Two layers askew: one alone repeats visibly every eight blotches.
+        let askew = noise.between(0.53 * x - 0.71 * y, 0.71 * x + 0.53 * y);
+        0.7 * (noise.between(x, y) + askew - 1.0)
     }
 
     /// Threads going over and under each other, about 0.
@@ -218,11 +227,10 @@ impl Surface {
     }
 
     fn towel(&self, noise: &Noise, u: f32, v: f32, fine: f32) -> V3 {
-        let k = 4.0 / self.grain;
-        let n = noise.between(u * k, v * k * 1.6) - 0.5;
-        let row = (v / (self.grain * 1.3)).rem_euclid(1.0) - 0.5;
+        let n = self.grain(noise, u, v * 1.6);
+        let row = fract(v / (self.grain * 1.3)) - 0.5;
         let blotch = noise.between(u * 0.3, v * 0.3) - 0.5;
-        let shade = 1.0 + 0.25 * blotch + fine * self.strength * (1.3 * n - 0.7 * row * row + 0.08);
+        let shade = 1.0 + 0.25 * blotch + fine * self.strength * (1.5 * n - 0.9 * row * row + 0.08);
         scale(self.a, shade.max(0.2))
     }
 
@@ -237,7 +245,12 @@ impl Surface {
         let n = noise.between(u * 0.6 + 90.0 * self.cell(i, j), v * 0.6) - 0.5;
         let other = if self.salt & 1 == 0 { (i + j) & 1 } else { 0 };
         let c = if other == 1 { self.c } else { self.a };
-        scale(c, 1.0 + 0.25 * self.strength * (self.cell(i, j) - 0.5) + 0.2 * n * fine)
+        scale(
+            c,
+            1.0 + 0.25 * self.strength * (self.cell(i, j) - 0.5)
+                + 0.2 * n * fine
+                + 0.15 * self.grain(noise, u, v) * fine,
+        )
     }
 
     fn marble(&self, noise: &Noise, u: f32, v: f32, fine: f32) -> V3 {
@@ -248,7 +261,7 @@ impl Surface {
         let cloud = noise.between(u * 0.5, v * 0.5) - 0.5;
         let c = scale(
             self.a,
-            1.0 + 0.3 * cloud * self.strength + 0.1 * fine * (noise.between(u * 2.0, v * 2.0) - 0.5),
+            1.0 + 0.3 * cloud * self.strength + 0.1 * fine * (noise.between(u * 9.0, v * 9.0) - 0.5),
         );
         mix(c, self.c, vein * self.strength * 0.8)
     }

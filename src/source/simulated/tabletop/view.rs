@@ -75,10 +75,11 @@ pub fn sensor(dice: &mut Dice, level: f32) -> Sensor {
     };
     let gain = target / level.max(0.01);
     let (w, g) = (dice.range(-0.18, 0.18), dice.range(-0.05, 0.05));
-    let sharp = match dice.below(6) {
-        0 => dice.range(0.8, 1.8),
-        1 | 2 => dice.range(0.55, 0.8),
-        _ => dice.range(0.4, 0.55),
+    let sharp = match dice.below(8) {
+        0 => dice.range(0.7, 1.6),
+        1 | 2 => dice.range(0.3, 0.7),
+        3 | 4 => dice.range(0.0, 0.3),
+        _ => dice.range(-0.6, 0.0),
     };
     let motion = if dice.chance(0.15) { dice.range(0.0, 1.2) } else { 0.0 };
     let noise = if dice.chance(0.25) {
