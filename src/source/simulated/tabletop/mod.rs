@@ -16,6 +16,7 @@ mod surface;
 mod tests;
 mod things;
 mod view;
+mod ware;
 
 use super::camera::{Camera, Seen};
 use super::compositor::{lay_objects, planes};

@@ -163,3 +163,19 @@ pub fn noise3(p: V3, salt: u64) -> f32 {
 pub fn ridge(p: V3, salt: u64) -> f32 {
     1.0 - (2.0 * noise3(p, salt) - 1.0).abs()
 }
+
+/// `x` to the power `e` with its sign kept: exact for 1/4, 1/2, 1, 3/2 and 2, blended between them. Enough for shapes,
+/// and the same on every machine.
+pub fn signed_power(x: f32, e: f32) -> f32 {
+    let a = x.abs();
+    let (q, h) = (a.sqrt().sqrt(), a.sqrt());
+    let knots = [(0.25, q), (0.5, h), (1.0, a), (1.5, a * h), (2.0, a * a)];
+    let mut out = a;
+    for w in knots.windows(2) {
+        if e >= w[0].0 {
+            let t = ((e - w[0].0) / (w[1].0 - w[0].0)).min(1.0);
+            out = w[0].1 + (w[1].1 - w[0].1) * t;
+        }
+    }
+    if x < 0.0 { -out } else { out }
+}

@@ -256,8 +256,8 @@ impl Lying {
     pub fn pose(&self, at: V3, out: &mut Vec<Posed>) -> V3 {
         for v in &self.posed {
             let mut v = *v;
-            for k in 0..3 {
-                v.p[k] += at[k];
+            for (p, at) in v.p.iter_mut().zip(at) {
+                *p += at;
             }
             out.push(v);
         }

@@ -36,16 +36,16 @@ fn the_same_seed_gives_the_same_picture_and_another_seed_another() {
 #[test]
 fn bytes_are_the_same_on_every_machine() {
     let frames: Vec<RenderedFrame> = (70..78).map(frame).collect();
-    assert_eq!(digest(frames.iter().flat_map(|f| f.rgb.iter().copied())), RGB_OF_EIGHT);
+    let rgb = digest(frames.iter().flat_map(|f| f.rgb.iter().copied()));
     let masks = frames
         .iter()
         .flat_map(|f| &f.truth)
         .flat_map(|t| t.mask.iter().copied());
-    assert_eq!(digest(masks), MASKS_OF_EIGHT);
+    assert_eq!((rgb, digest(masks)), (RGB_OF_EIGHT, MASKS_OF_EIGHT));
 }
 
-const RGB_OF_EIGHT: u64 = 6_812_252_178_445_635_753;
-const MASKS_OF_EIGHT: u64 = 17_284_578_407_543_813_327;
+const RGB_OF_EIGHT: u64 = 1_361_333_876_565_768_012;
+const MASKS_OF_EIGHT: u64 = 16_619_459_868_490_719_312;
 
 #[test]
 fn masks_are_tight_disjoint_and_inside_the_frame() {

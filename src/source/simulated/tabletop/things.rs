@@ -131,11 +131,13 @@ impl Things {
         let sides = ((size * fineness * 0.6) as usize).clamp(12, 60);
         let build = dice.bits();
         let first = self.meshes.len();
-        let count = if wanted > 3 { 2 } else { 1 };
+        let pieces = match kind {
+            Kind::Fruit | Kind::Blob | Kind::Wrapped if wanted > 3 => 3,
+            _ => 1,
+        };
         let mut rest = Rest::Tumbled;
-        for k in 0..count {
-            // The same proportions, other wrinkles: the first throws of the dice shape the body.
-            let (mesh, how) = kind.build(&mut Dice::new(build, k / 2), sides);
+        for piece in 0..pieces {
+            let (mesh, how) = kind.build(&mut Dice::new(build, 0), piece, sides);
             rest = how;
             self.meshes.push(mesh);
         }
