@@ -8,7 +8,7 @@ use super::engine::{Failed, load};
 use crate::evaluate::dataset::{DataSet, ImageEntry};
 use crate::evaluate::{Kind, Quality, Truth};
 use crate::geometry::{ImageSize, LatticeBox};
-use crate::instances::{ClassMap, Instance, InstanceMask, MaskRuns, SoftMask};
+use crate::instances::{ClassMap, Instance, InstanceMask, MaskRuns};
 use crate::outlets::overlay::{Canvas, Caption, Painter, Space, Style};
 
 /// Detections from here on are drawn and decide what a good picture is.
