@@ -1,4 +1,4 @@
-"""python -m unittest maskcast_training.tests: what this package does its own way, held against torchvision."""
+"""What this package does its own way, held against torchvision; and the way out to an engine."""
 
 import tempfile
 import unittest
@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .augment import Looks, sample, visible
-from .dataset import GRID
-from .export import export, restore
-from .loader import match_anchors
-from .losses import decode, mask_logits
-from .model import Facts, anchors_for, build, detect
-from .roi import FeatureRows
+from ..augment import Looks, sample, visible
+from ..dataset import GRID
+from ..export import export, restore
+from ..loader import match_anchors
+from ..losses import decode, mask_logits
+from ..model import Facts, anchors_for, build, detect
+from ..roi import FeatureRows
 
 FACTS = Facts("resnet18c256-fpn64", num_classes=4, input_width=128, input_height=96, canonical_scale=48)
 
