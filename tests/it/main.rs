@@ -8,4 +8,5 @@ mod engines;
 mod launch;
 mod publish;
 mod rtsp;
+mod training;
 mod whole;

@@ -17,7 +17,7 @@ OBJECTS = 2000  # looked at, at most
 
 def to_32(width, height):
     """The nearest size of whole multiples of 32, at least 128."""
-    return tuple(max(128, round(v / 32) * 32) for v in (width, height))
+    return tuple(max(128, int(v / 32 + 0.5) * 32) for v in (width, height))
 
 
 def at_most(size, area):

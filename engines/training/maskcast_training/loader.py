@@ -131,6 +131,9 @@ def collate(samples):
 
 
 def stream(batches, workers=1, ahead=4, pin=False):
-    """-> iterator of batches, made in `workers` processes up to `ahead` batches early; page-locked for a GPU to fetch."""
-    ahead = ahead if workers else None
-    return iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=ahead, pin_memory=pin))
+    """-> iterator of batches, made in `workers` processes up to `ahead` batches early; page-locked for a GPU to fetch.
+
+    The workers are started anew instead of forked: OpenCV's and CUDA's threads do not survive a fork.
+    """
+    how = {"prefetch_factor": ahead, "multiprocessing_context": "spawn"} if workers else {}
+    return iter(DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=pin, **how))
