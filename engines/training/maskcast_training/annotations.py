@@ -132,7 +132,8 @@ def classes_of(path, categories, follow=None):
     if follow is None:
         return names, {number: label for label, (number, _) in enumerate(found, 1)}
     if sorted(follow) != sorted(names):
-        raise SystemExit(f"{path}: its classes are {', '.join(names)}; expected those of the training part: {', '.join(follow)}")
+        expected = f"expected those of the training part: {', '.join(follow)}"
+        raise SystemExit(f"{path}: its classes are {', '.join(names)}; {expected}")
     return list(follow), {number: follow.index(name) + 1 for number, name in found}
 
 
@@ -156,7 +157,8 @@ def picture_of(entry, folder, left):
     said = (entry.get("width", width), entry.get("height", height))
     if said != (width, height):
         turned = ", turned by its rotation tag" if said == (height, width) else ""
-        left.add("pictures of another size than the annotations say", f"{name} is {width}x{height}, not {said[0]}x{said[1]}{turned}")
+        which = f"{name} is {width}x{height}, not {said[0]}x{said[1]}{turned}"
+        left.add("pictures of another size than the annotations say", which)
         return None
     return Picture(entry["id"], name, width, height, stamp=(stat.st_size, stat.st_mtime_ns))
 

@@ -56,7 +56,8 @@ def load(trainer):
         file = trainer.options.out / own_file(trainer.rank)
         own = read(file, trainer.device) if file.exists() else {"step": None}
         if own["step"] != trainer.step:
-            print(f"{file}: not of step {trainer.step}: process {trainer.rank} goes on with rank 0's optimizer", file=sys.stderr)
+            said = f"process {trainer.rank} goes on with rank 0's optimizer"
+            print(f"{file}: not of step {trainer.step}: {said}", file=sys.stderr)
             own = {"optimizer": saved["optimizer"]}
     trainer.optimizer.load_state_dict(own["optimizer"])
     if "random" in own:

@@ -44,7 +44,7 @@ def parser():
     data.add_argument("--cache", type=Path, help="folder of the pixel and mask cache (default: OUT/cache)")
 
     run = p.add_argument_group("run")
-    run.add_argument("--out", type=Path, required=True, help="folder of the run; the engine is OUT/NAME.toml, NAME its last part")
+    run.add_argument("--out", type=Path, required=True, help="folder of the run; OUT/NAME.toml is the engine, NAME = its last part")
     length = run.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, help="length of the run (60); the schedule always ends decayed")
     length.add_argument("--steps", type=int, help="length in steps: repeatable where --minutes is not")
@@ -60,7 +60,8 @@ def parser():
     run.add_argument("--save-minutes", type=float, default=3)
 
     net = p.add_argument_group("network (what is not given follows from the data, and is printed)")
-    net.add_argument("--arch", default="resnet18c256-fpn64", help="resnet{18,34,50}[cN]-fpn{64,96,128,256}; cN narrows the last stage")
+    arch = "resnet{18,34,50}[cN]-fpn{64,96,128,256}; cN narrows the last stage"
+    net.add_argument("--arch", default="resnet18c256-fpn64", help=arch)
     net.add_argument("--input", type=input_pair, help="deployed input, WxH")
     net.add_argument("--anchors", type=numbers(5), help="px in the input: P2 P3 P4 P5 pool")
     net.add_argument("--ratios", type=numbers(3), help="of the anchors, height / width")

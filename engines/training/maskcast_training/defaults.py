@@ -92,10 +92,12 @@ def anchors(boxes):
 
 
 def crowd(pictures):
-    """-> (detections, proposals a level, proposals in total): twice what the most crowded picture holds, 100 at least."""
+    """-> (detections, (proposals a level, in total)): a quarter more than the most crowded picture holds, 100 at least."""
     most = max(len(p.objects) for p in pictures)
-    detections = 100 if most <= 80 else math.ceil(most * 1.25 / 50) * 50
-    return min(detections, 1000), (max(300, min(detections * 5 // 2, 2000)), max(100, min(2 * detections, 2000) if most > 80 else 0))
+    if most <= 80:
+        return 100, (300, 100)
+    detections = min(math.ceil(most * 1.25 / 50) * 50, 1000)
+    return detections, (min(detections * 5 // 2, 2000), 2 * detections)
 
 
 def fill(options, pictures):

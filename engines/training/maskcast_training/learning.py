@@ -39,7 +39,8 @@ def main():
     with open(o.out / "learned" / "ap.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     before, after = (float(row["mask_ap50"]) for row in (rows[0], rows[-1]))
-    print(f"mask AP50 {before:.3f} before, {after:.3f} after {rows[-1]['step']} steps; curves: {o.out / 'learned' / 'curve.png'}")
+    print(f"mask AP50 {before:.3f} before, {after:.3f} after {rows[-1]['step']} steps")
+    print(f"curves: {o.out / 'learned' / 'curve.png'}")
     if not after >= before + RISE:
         sys.exit(f"it has not learned: expected a rise of {RISE}")
 

@@ -74,7 +74,8 @@ class Rows:
                 values = [r[name] for r in points]
                 right.plot([r["minutes"] for r in points], values, dashes, color=colour, marker="o", ms=4, label=label)
             top = max((r[name] for r in points for name in NAMES if r[name] == r[name]), default=1)
-            right.set(title="Average precision, pictures never trained on", xlabel="minutes", ylim=(0, min(1, top * 1.2 + 0.02)))
+            right.set(title="Average precision, pictures never trained on", xlabel="minutes")
+            right.set_ylim(0, min(1, top * 1.2 + 0.02))
             right.legend(frameon=False, fontsize=9, loc="upper left")
             if points and points[-1]["mask_ap"] == points[-1]["mask_ap"]:
                 at = points[-1]["minutes"], points[-1]["mask_ap"]

@@ -246,6 +246,7 @@ class Trainer:
             self.write(o.out.name, figures)
             for what, files in (("held out", damaged), ("trained on", self.coco.damaged())):
                 if files:
-                    tqdm.write(f"left out, could not be decoded: {len(files)} pictures {what}: {', '.join(map(str, files[:3]))}")
+                    first = ", ".join(map(str, files[:3]))
+                    tqdm.write(f"left out, could not be decoded: {len(files)} pictures {what}: {first}")
         elif self.step:
             self.write("latest")

@@ -105,7 +105,8 @@ class Damage(Folder):
         self.refused("ann.json: two categories have the name 'nut'", edit=lambda d: d["categories"][1].update(name="nut"))
         self.refused('ann.json: no list "categories"', edit=lambda d: d.pop("categories"))
         self.refused("no object to learn from", edit=lambda d: d["annotations"].clear())
-        self.refused("none of its 4 images can be used", "no.png", edit=lambda d: [i.update(file_name="no.png") for i in d["images"]])
+        gone = lambda d: [i.update(file_name="no.png") for i in d["images"]]  # noqa: E731
+        self.refused("none of its 4 images can be used", "no.png", edit=gone)
         path, images = pictures.write(self.folder)
         for text, part in (("{", "ann.json:1:2: not JSON"), ("[]", 'no list "images"')):
             path.write_text(text)

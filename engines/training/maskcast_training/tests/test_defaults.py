@@ -21,7 +21,7 @@ class InputSize(unittest.TestCase):
     def test_large_objects_allow_a_small_input_and_small_ones_ask_for_a_large_one(self):
         large = [picture(1920, 1080, [(400, 300)] * 3)]
         small = [picture(1920, 1080, [(24, 24)] * 3)]
-        self.assertEqual(defaults.input_size(large), (384, 224))
+        self.assertEqual(defaults.input_size(large), (384, 192))
         self.assertEqual(defaults.input_size(small), (736, 416))
 
     def test_a_small_picture_is_not_enlarged(self):

@@ -90,11 +90,12 @@ class Export(unittest.TestCase):
         image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "w.safetensors"
-            export(model.state_dict(), FACTS, ["a", "b", "c"], path)
-            again, facts, classes = restore(path)
+            told = dict.fromkeys(("licence", "origin", "data", "command"), "test")
+            export(model.state_dict(), FACTS, ["a", "b", "c"], path, told)
+            again, facts, classes = restore(path.with_suffix(".toml"))
             self.assertEqual(facts, FACTS)
             self.assertEqual(classes, ["a", "b", "c"])
             path2 = Path(folder) / "w2.safetensors"
-            export(again.state_dict(), facts, classes, path2)
+            export(again.state_dict(), facts, classes, path2, told)
             self.assertEqual(path.read_bytes(), path2.read_bytes())
         self.assertEqual(len(detect(again, facts, image)), 4)

@@ -20,8 +20,8 @@ from ..model import Facts, anchors_for, build
 from ..train import Trainer
 from . import pictures
 
-SMALL = "--arch resnet18c64-fpn16 --representation 32 --input 96x64 --coarse 64x64 --fine 96x64 --average-every 2 --procs 1 --batch 2"
-SMALL += " --anchors 12,20,32,48,64 --fine-from 0.5 --init none --eval-images 2 --seed 5"
+SMALL = "--arch resnet18c64-fpn16 --representation 32 --input 96x64 --coarse 64x64 --fine 96x64 --average-every 2"
+SMALL += " --procs 1 --batch 2 --anchors 12,20,32,48,64 --fine-from 0.5 --init none --eval-images 2 --seed 5"
 
 
 class Run(unittest.TestCase):
