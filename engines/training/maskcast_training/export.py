@@ -18,7 +18,7 @@ def export(state, facts, classes, path, provenance, figures=None):
         if not name.endswith("num_batches_tracked"):
             tensors[name] = value.detach().float().cpu().clamp(-65504, 65504).half().contiguous()
     part = path.with_suffix(".part")
-    save_file(tensors, str(part), metadata={"format": "pt", "arch": facts.arch})
+    save_file(tensors, str(part), metadata={"format": "pt"})  # one key: several are written in any order
     part.chmod(0o644)
     part.replace(path)
     part.write_text(recipe.text_of(facts, classes, path, provenance, figures), encoding="utf-8")
