@@ -10,7 +10,7 @@ export MASKCAST_OPENVINO_DIR ?= $(abspath $(TARGET_DIR))/openvino
 export MASKCAST_DATA ?= $(abspath ../shared/data)
 SECONDS_OF_DEMO ?= 20
 
-.PHONY: help demo test lint deps openvino oracle build bench bench-cpu parity train
+.PHONY: help demo test lint deps openvino oracle build bench bench-cpu parity training-parity train
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -54,6 +54,9 @@ PARITY_PYTHON ?= python3
 parity: build ## boxes, scores and masks against torchvision's on real-sized checkpoints (PARITY_PYTHON has torch; an hour)
 	$(PARITY_PYTHON) tests/oracle/parity.py --maskcast $(TARGET_DIR)/release/maskcast
 
+training-parity: build ## AP of the bundled engine in Python and here; RECORD=--record after its weights were replaced
+	$(PARITY_PYTHON) tests/oracle/training_parity.py --maskcast $(TARGET_DIR)/release/maskcast $(RECORD)
+
 bench: build ## the figures of BENCHMARKS.md on this machine
 	$(TARGET_DIR)/release/maskcast demo --seconds 60
 	cargo test --locked --release -- --ignored --nocapture bench_
@@ -64,8 +67,9 @@ bench-cpu: build ## ours against torchvision, ONNX Runtime and OpenVINO on two t
 
 MODEL ?= conveyor
 DEVICE ?= cpu
-train: build ## make train MODEL=conveyor [DEVICE=cuda]: data, training, export (Python venv in target/)
-	engines/training/train.sh "$(MODEL)" "$(DEVICE)" "$(TARGET_DIR)"
+MINUTES ?=
+train: build ## make train MODEL=conveyor|nuclei|object [DEVICE=cuda] [MINUTES=n]: data, training, export (Python venv in target/)
+	engines/training/train.sh "$(MODEL)" "$(DEVICE)" "$(TARGET_DIR)" $(MINUTES)
 
 GALLERY := $(abspath $(TARGET_DIR))/gallery
 gallery: build ## twelve annotated pictures, the best and the worst of each bundled model, in target/gallery

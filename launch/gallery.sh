@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 
 if [ -d "$data/nuclei" ]; then
     "$maskcast" coco --labels "$data/nuclei/labels" --class nucleus \
-        --only engines/training/maskcast_training/nuclei_validation.txt --out "$out/nuclei.json"
+        --only engines/training/nuclei_validation.txt --out "$out/nuclei.json"
     "$maskcast" eval --engine engines/nuclei.toml --coco "$out/nuclei.json" --images "$data/nuclei/images" \
         --tile 512 --overlap 64 --max-detections 400 --pictures "$out/nuclei"
 else

@@ -232,6 +232,7 @@ impl Import<'_> {
             for key in ["licence", "data", "command"] {
                 section.insert(key.into(), text_of("not known: imported".to_owned()));
             }
+            section.remove("figures");
         }
         if let Some(Value::Table(executor)) = table.get_mut("executor") {
             // Both belong to other weights: what is new is calibrated and tested anew.

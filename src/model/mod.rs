@@ -25,7 +25,7 @@ pub use infer::{
 };
 pub use parts::describe;
 pub use recipe::{
-    Channels, Conventions, Depth, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
+    Channels, Conventions, Depth, Figure, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
     TestSettings,
 };
 pub use weights::{Weights, WeightsError};

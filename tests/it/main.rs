@@ -9,4 +9,5 @@ mod launch;
 mod nuclei;
 mod publish;
 mod rtsp;
+mod training;
 mod whole;

@@ -1,12 +1,16 @@
-"""Batches made ahead of time by one worker process: samples, and the RPN's targets, matched and sampled."""
+"""Batches made ahead of time by worker processes: samples, and the RPN's targets, matched and sampled."""
+
+import itertools
+import signal
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from .augment import Looks, sample
 from .dataset import GRID
+from .defaults import Fit
 
 
 def match_anchors(rng, anchors, boxes, count, positive_iou=0.7, negative_iou=0.3):
@@ -42,48 +46,62 @@ def match_anchors(rng, anchors, boxes, count, positive_iou=0.7, negative_iou=0.3
 
 
 class Batches(IterableDataset):
-    """An endless stream of batches; rank r of n takes every n-th image of a permutation all ranks share."""
+    """The batches of one process from step `first` on, without end.
 
-    def __init__(
-        self, coco, anchors, out_size, deployed_size, scales, batch, rank, world, seed, looks, anchor_count, positive_iou
-    ):
-        self.coco, self.anchors, self.out_size, self.deployed_size = coco, anchors, out_size, deployed_size
-        self.scales, self.batch, self.rank, self.world, self.seed = scales, batch, rank, world, seed
-        self.anchor_count, self.positive_iou = anchor_count, positive_iou
-        self.looks = Looks(looks.flips, looks.turns, looks.invert, looks.hue)
-        self.tile = looks.tile
+    What a batch holds follows from seed, step and rank alone: pictures are drawn epoch by epoch from one list that all ranks
+    share, and each sample has a generator of its own. So any number of workers may make them, and a run that goes on from a
+    checkpoint sees what it would have seen.
+    """
+
+    def __init__(self, coco, anchors, out_size, rank, first, options, scales):
+        self.coco, self.anchors, self.out_size, self.scales = coco, anchors, out_size, scales
+        self.rank, self.world, self.first = rank, options.procs, first
+        self.seed, self.batch, self.tile = options.seed, options.batch, options.tile
+        self.anchor_count, self.positive_iou = options.anchor_count, options.anchor_positive_iou
+        self.looks = Looks(options.flips, options.turns, options.invert, options.hue)
+        self.deployed = options.input
+        self.fit = Fit(options.input, options.tile)
 
     def __iter__(self):
         cv2.setNumThreads(1)
-        shared = np.random.default_rng([*self.seed, 0])
-        rng = np.random.default_rng([*self.seed, 1 + self.rank])
-        samples = []
-        while True:
-            for i in self.epoch(shared)[self.rank :: self.world]:
-                samples.append(self.one(rng, int(i)))
-                if len(samples) == self.batch:
-                    yield collate(samples)
-                    samples = []
+        worker = get_worker_info()
+        if worker:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training process decides when to stop
+        number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
+        order, at = self.order(), 0
+        for step in itertools.count(self.first + number, workers):
+            samples = []
+            for k in range(self.batch):
+                place = (step * self.world + self.rank) * self.batch + k
+                i = next(itertools.islice(order, place - at, None))
+                at = place + 1
+                samples.append(self.one(np.random.default_rng([self.seed, 1, place]), i))
+            yield collate(samples)
 
-    def fit(self, size):
-        """(height, width) -> network px per source px when deployed: fitted into the input, or shown in tiles."""
-        fitted = min(d / s for d, s in zip(self.deployed_size, size))
-        return max(fitted, min(self.deployed_size) / self.tile) if self.tile else fitted
-
-    def epoch(self, rng):
-        """Every image in any order. Those that fill many windows come more often, by the root of how many."""
-        if not self.tile:
-            return rng.permutation(len(self.coco))
-        share = np.array([np.sqrt(h * w) * self.fit((h, w)) for _, h, w, _, _ in self.coco.entries])
-        times = share / np.sqrt(self.deployed_size[0] * self.deployed_size[1])
-        times = np.floor(times.clip(1) + rng.random(len(times))).astype(int)
-        return rng.permutation(np.repeat(np.arange(len(times)), times))
+    def order(self):
+        """Pictures, epoch by epoch, each in another order. Those that fill many windows come more often: by the root of how
+        many."""
+        for epoch in itertools.count():
+            rng = np.random.default_rng([self.seed, 0, epoch])
+            times = np.ones(len(self.coco), int)
+            if self.tile:
+                share = np.array([np.sqrt(h * w) * self.fit(h, w) for h, w in self.coco.sources])
+                share = share / np.sqrt(self.deployed[0] * self.deployed[1])
+                times = np.floor(share.clip(1) + rng.random(len(share))).astype(int)
+            yield from rng.permutation(np.repeat(np.arange(len(times)), times)).tolist()
 
     def one(self, rng, i):
-        item = self.coco[i]
-        # `scales` are relative to the scale at which the deployed input would show this image.
-        fit = self.fit(item[0].shape[:2])
-        scales = tuple(s * fit for s in self.scales)
+        """A sample of picture i; of the next one where its file is damaged."""
+        for at in range(i, i + len(self.coco)):
+            i = at % len(self.coco)
+            item = self.coco[i]
+            if item is not None:
+                break
+        else:
+            raise SystemExit(f"{self.coco.folder}: no picture can be decoded")
+        # `scales` are relative to the scale at which the deployed input would show this picture.
+        deployed_from_kept = self.fit(*self.coco.sources[i]) * self.coco.sources[i][0] / item[0].shape[0]
+        scales = tuple(s * deployed_from_kept for s in self.scales)
         for _ in range(4):  # a window with nothing in it teaches little
             made = sample(rng, item, self.out_size, scales, self.looks)
             if len(made[1]):
@@ -112,6 +130,10 @@ def collate(samples):
     return {k: torch.from_numpy(v) for k, v in arrays.items()}
 
 
-def stream(batches, workers=1, ahead=4):
-    """-> iterator of batches, made in `workers` processes up to `ahead` batches early."""
-    return iter(DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=ahead if workers else None))
+def stream(batches, workers=1, ahead=4, pin=False):
+    """-> iterator of batches, made in `workers` processes up to `ahead` batches early; page-locked for a GPU to fetch.
+
+    The workers are started anew instead of forked: OpenCV's and CUDA's threads do not survive a fork.
+    """
+    how = {"prefetch_factor": ahead, "multiprocessing_context": "spawn"} if workers else {}
+    return iter(DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=pin, **how))

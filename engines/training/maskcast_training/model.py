@@ -51,17 +51,20 @@ class Facts:
         return asdict(self)
 
 
+def planes_of(arch):
+    """arch -> (trunk's name, planes of its four stages before a bottleneck's expansion, FPN width)."""
+    match = re.fullmatch(r"(resnet(?:18|34|50))(?:c([1-9]\d*))?-fpn([1-9]\d*)", arch)
+    if not match:
+        raise SystemExit(f"unknown --arch {arch!r}: expected resnet{{18,34,50}}[cN]-fpn{{64,96,128,256}}, as in resnet18-fpn64")
+    return match[1], [64, 128, 256, int(match[2] or 512)], int(match[3])
+
+
 def trunk(arch):
     """arch -> (ResNet, channels of its four stages, FPN width)."""
-    match = re.fullmatch(r"resnet(18|34|50)(?:c(\d+))?-fpn(\d+)", arch)
-    if not match:
-        raise SystemExit(f"unknown --arch {arch!r}: expected resnet{{18,34,50}}[cN]-fpn{{64,96,128,256}}")
-    depth, last, width = int(match[1]), match[2], int(match[3])
-    body = getattr(resnet, f"resnet{depth}")(weights=None)
+    name, planes, width = planes_of(arch)
+    body = getattr(resnet, name)(weights=None)
     block = type(body.layer1[0])
-    planes = [64, 128, 256, 512]
-    if last:
-        planes[3] = int(last)
+    if planes[3] != 512:
         body.inplanes = planes[2] * block.expansion
         body.layer4 = body._make_layer(block, planes[3], len(body.layer4), stride=2)
         for module in body.layer4.modules():
@@ -122,21 +125,27 @@ def anchors_for(model, height, width):
     return anchors, [h * w * len(model.rpn.anchor_generator.aspect_ratios[0]) for h, w in grids]
 
 
+def letterbox(width, height, facts):
+    """Picture size -> its size in the network's input: fitted in, the other side rounded down, as src/geometry/letterbox.rs."""
+    if width * facts.input_height >= height * facts.input_width:
+        return facts.input_width, max(1, height * facts.input_width // width)
+    return max(1, width * facts.input_height // height), facts.input_height
+
+
 @torch.no_grad()
 def detect(model, facts, image, autocast=False):
     """image uint8 [h,w,3] RGB -> (boxes [n,4] source px, scores [n], labels [n], masks [n,1,28,28] probabilities).
 
-    Fits the image into the deployed input (bilinear, half-pixel centres, no antialiasing), normalises, then pads
-    right and bottom with zeros to a multiple of 32.
+    Fits the image into the deployed input (bilinear, half-pixel centres, no antialiasing), normalises, then pads right and
+    bottom with zeros.
     """
     device = next(model.parameters()).device
     h, w = image.shape[:2]
-    scale = min(facts.input_width / w, facts.input_height / h)
-    nh, nw = round(h * scale), round(w * scale)
+    nw, nh = letterbox(w, h, facts)
     x = torch.as_tensor(image).to(device).permute(2, 0, 1)[None].float() / 255
     x = torch.nn.functional.interpolate(x, size=(nh, nw), mode="bilinear", align_corners=False)
     x = (x - x.new_tensor(facts.image_mean)[:, None, None]) / x.new_tensor(facts.image_std)[:, None, None]
-    x = torch.nn.functional.pad(x, (0, -nw % 32, 0, -nh % 32))
+    x = torch.nn.functional.pad(x, (0, facts.input_width - nw, 0, facts.input_height - nh))
     with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
         features = model.backbone(x.contiguous(memory_format=torch.channels_last))
     features = {k: v.float().contiguous() for k, v in features.items()}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::model::{Recipe, describe};
 
-/// Print the layers of an engine with shapes and parameters; needs no weights.
+/// Print the layers of an engine with shapes and parameters, and the figures its recipe gives; needs no weights.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Recipe of the engine.
@@ -14,5 +14,12 @@ pub struct Args {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let recipe = Recipe::read(&args.engine)?;
-    crate::cli::answer(describe(&recipe)?.trim_end())
+    let mut page = describe(&recipe)?;
+    if !recipe.weights.figures.is_empty() {
+        page += "figures\n";
+    }
+    for (name, figure) in &recipe.weights.figures {
+        page += &format!("  {name} {figure}\n");
+    }
+    crate::cli::answer(page.trim_end())
 }

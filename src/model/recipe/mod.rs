@@ -3,6 +3,7 @@
 
 mod written;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -129,6 +130,16 @@ pub struct Origin {
     pub data: String,
     /// What trains or fetches it again.
     pub command: String,
+    /// What was measured when it was made, by name; for people, nothing depends on it.
+    pub figures: BTreeMap<String, Figure>,
+}
+
+/// A measured number, or words.
+#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
+#[serde(untagged, expecting = "a figure must be a number or a text")]
+pub enum Figure {
+    Number(f64),
+    Text(String),
 }
 
 /// A public file of weights.
@@ -202,6 +213,15 @@ impl Depth {
 impl fmt::Display for Depth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Figure::Number(number) => number.fmt(f),
+            Figure::Text(text) => f.write_str(text),
+        }
     }
 }
 

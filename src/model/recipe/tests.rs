@@ -117,6 +117,17 @@ fn values_out_of_range_name_key_expected_and_got() {
 }
 
 #[test]
+fn figures_are_numbers_or_words() {
+    assert!(parse(EXAMPLE).unwrap().weights.figures.is_empty());
+    let with = |figures: &str| EXAMPLE.replace("[test]", &format!("[weights.figures]\n{figures}\n[test]"));
+    let recipe = parse(&with("pictures = 500\nmask_ap = 0.694\non = \"val\"")).unwrap();
+    let shown: Vec<String> = recipe.weights.figures.iter().map(|(k, v)| format!("{k} {v}")).collect();
+    assert_eq!(shown, ["mask_ap 0.694", "on val", "pictures 500"]);
+    let refused = parse(&with("mask_ap = [0.5]")).unwrap_err().to_string();
+    assert!(refused.contains("a figure must be a number or a text"), "{refused}");
+}
+
+#[test]
 fn an_absent_recipe_is_named() {
     let text = Recipe::read(Path::new("no/such.toml")).unwrap_err().to_string();
     assert!(text.starts_with("recipe no/such.toml: "), "{text}");

@@ -1,5 +1,6 @@
 //! A recipe as its file says it, and the checks on the way to what it means.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{
-    Channels, Conventions, Depth, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
+    Channels, Conventions, Depth, Figure, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
     TestSettings,
 };
 use crate::engine::{Digest, place_in};
@@ -91,6 +92,8 @@ struct WrittenWeights {
     origin: String,
     data: String,
     command: String,
+    #[serde(default)]
+    figures: BTreeMap<String, Figure>,
 }
 
 #[derive(Deserialize)]
@@ -326,6 +329,7 @@ impl WrittenWeights {
             origin: self.origin,
             data: self.data,
             command: self.command,
+            figures: self.figures,
         })
     }
 }

@@ -1,4 +1,4 @@
-"""python -m unittest maskcast_training.tests: what this package does its own way, held against torchvision."""
+"""What this package does its own way, held against torchvision; and the way out to an engine."""
 
 import tempfile
 import unittest
@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .augment import Looks, sample, visible
-from .dataset import GRID
-from .export import export, restore
-from .loader import match_anchors
-from .losses import decode, mask_logits
-from .model import Facts, anchors_for, build, detect
-from .roi import FeatureRows
+from ..augment import Looks, sample, visible
+from ..dataset import GRID
+from ..export import export, restore
+from ..loader import match_anchors
+from ..losses import decode, mask_logits
+from ..model import Facts, anchors_for, build, detect
+from ..roi import FeatureRows
 
 FACTS = Facts("resnet18c256-fpn64", num_classes=4, input_width=128, input_height=96, canonical_scale=48)
 
@@ -90,11 +90,12 @@ class Export(unittest.TestCase):
         image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "w.safetensors"
-            export(model.state_dict(), FACTS, ["a", "b", "c"], path)
-            again, facts, classes = restore(path)
+            told = dict.fromkeys(("licence", "origin", "data", "command"), "test")
+            export(model.state_dict(), FACTS, ["a", "b", "c"], path, told)
+            again, facts, classes = restore(path.with_suffix(".toml"))
             self.assertEqual(facts, FACTS)
             self.assertEqual(classes, ["a", "b", "c"])
             path2 = Path(folder) / "w2.safetensors"
-            export(again.state_dict(), facts, classes, path2)
+            export(again.state_dict(), facts, classes, path2, told)
             self.assertEqual(path.read_bytes(), path2.read_bytes())
         self.assertEqual(len(detect(again, facts, image)), 4)
