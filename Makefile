@@ -70,3 +70,7 @@ DEVICE ?= cpu
 MINUTES ?=
 train: build ## make train MODEL=conveyor|nuclei|object [DEVICE=cuda] [MINUTES=n]: data, training, export (Python venv in target/)
 	engines/training/train.sh "$(MODEL)" "$(DEVICE)" "$(TARGET_DIR)" $(MINUTES)
+
+GALLERY := $(abspath $(TARGET_DIR))/gallery
+gallery: build ## twelve annotated pictures, the best and the worst of each bundled model, in target/gallery
+	launch/gallery.sh "$(TARGET_DIR)/release/maskcast" "$(GALLERY)"

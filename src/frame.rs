@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::geometry::ImageSize;
+use crate::geometry::{ImageSize, Tile};
 use crate::names::CameraId;
 use crate::time::{CaptureTime, Pts};
 
@@ -123,6 +123,34 @@ impl Image {
         Image::new(format, YuvMatrix::Bt601Limited, size, [plane; 3], Arc::new(bytes))
     }
 
+    /// A part of the picture on the same bytes. `None` when it is empty, reaches beyond the picture, or would begin inside a
+    /// chroma sample: at an odd column of NV12, I420 or YUY2, or at an odd row of the first two.
+    pub fn view(&self, tile: &Tile) -> Option<Image> {
+        let inside = tile.columns().end <= self.size.width && tile.rows().end <= self.size.height;
+        let (x, y) = (tile.x as usize, tile.y as usize);
+        let splits_chroma = match self.format {
+            PixelFormat::Rgb8 | PixelFormat::Bgr8 | PixelFormat::Gray8 => false,
+            PixelFormat::Yuy2 => x % 2 == 1,
+            PixelFormat::Nv12 | PixelFormat::I420 => x % 2 == 1 || y % 2 == 1,
+        };
+        if !inside || splits_chroma {
+            return None;
+        }
+        // Bytes to the right and rows down, of each plane.
+        let starts = match self.format {
+            PixelFormat::Rgb8 | PixelFormat::Bgr8 => [(3 * x, y), (0, 0), (0, 0)],
+            PixelFormat::Gray8 => [(x, y), (0, 0), (0, 0)],
+            PixelFormat::Nv12 => [(x, y), (x, y / 2), (0, 0)],
+            PixelFormat::I420 => [(x, y), (x / 2, y / 2), (x / 2, y / 2)],
+            PixelFormat::Yuy2 => [(2 * x, y), (0, 0), (0, 0)],
+        };
+        let mut planes = self.planes;
+        for (plane, (right, down)) in planes.iter_mut().zip(starts) {
+            plane.offset += right + down * plane.row_pitch;
+        }
+        Image::new(self.format, self.matrix, tile.size, planes, Arc::clone(&self.bytes)).ok()
+    }
+
     pub fn bytes(&self) -> &[u8] {
         (*self.bytes).as_ref()
     }
@@ -215,5 +243,58 @@ mod tests {
             )
             .is_err()
         );
+    }
+    #[test]
+    fn a_view_shows_the_same_samples_without_a_copy() {
+        let size = ImageSize::new(11, 7);
+        let tile = |x, y, w, h| Tile {
+            x,
+            y,
+            size: ImageSize::new(w, h),
+        };
+        for format in [
+            PixelFormat::Rgb8,
+            PixelFormat::Bgr8,
+            PixelFormat::Gray8,
+            PixelFormat::Nv12,
+            PixelFormat::I420,
+            PixelFormat::Yuy2,
+        ] {
+            // Every plane with 3 bytes of padding in a row; every byte tells its place.
+            let mut end = 5;
+            let planes = format.plane_extents(size).map(|(row, rows)| {
+                let row_pitch = row + 3;
+                let plane = Plane { offset: end, row_pitch };
+                end += rows * row_pitch;
+                plane
+            });
+            let bytes: Vec<u8> = (0..end).map(|i| (i * 7 % 251) as u8).collect();
+            let image = Image::new(format, YuvMatrix::Bt709Full, size, planes, Arc::new(bytes)).expect("fits");
+            let view = image.view(&tile(4, 2, 7, 5)).expect("even, up to the corner");
+            assert_eq!((view.size, view.matrix), (ImageSize::new(7, 5), YuvMatrix::Bt709Full));
+            assert_eq!(view.bytes().as_ptr(), image.bytes().as_ptr());
+            let extents = format.plane_extents(view.size);
+            // Of the whole picture's rows: which is the view's first, and where in it the view begins.
+            let (first, from): ([usize; 3], [usize; 3]) = match format {
+                PixelFormat::Rgb8 | PixelFormat::Bgr8 => ([2, 0, 0], [12, 0, 0]),
+                PixelFormat::Gray8 => ([2, 0, 0], [4, 0, 0]),
+                PixelFormat::Nv12 => ([2, 1, 0], [4, 4, 0]),
+                PixelFormat::I420 => ([2, 1, 1], [4, 2, 2]),
+                PixelFormat::Yuy2 => ([2, 0, 0], [8, 0, 0]),
+            };
+            for (plane, (row_bytes, rows)) in extents.into_iter().enumerate() {
+                for row in 0..rows {
+                    let expected = &image.row(plane, first[plane] + row)[from[plane]..from[plane] + row_bytes];
+                    assert_eq!(view.row(plane, row), expected, "{format:?} plane {plane} row {row}");
+                }
+            }
+            let halves = !matches!(format, PixelFormat::Nv12 | PixelFormat::I420 | PixelFormat::Yuy2);
+            assert_eq!(image.view(&tile(3, 2, 4, 4)).is_some(), halves, "{format:?}");
+            let rows = halves || format == PixelFormat::Yuy2;
+            assert_eq!(image.view(&tile(4, 1, 4, 4)).is_some(), rows, "{format:?}");
+            for outside in [tile(5, 0, 7, 1), tile(0, 3, 1, 5), tile(2, 2, 0, 1)] {
+                assert!(image.view(&outside).is_none(), "{outside:?}");
+            }
+        }
     }
 }

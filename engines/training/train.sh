@@ -65,8 +65,10 @@ conveyor)
         --coarse 320x256 --fine 480x384 --fine-from 0.78 --coarse-scales 0.7,1.15 --fine-scales 0.8,1.15
     ;;
 nuclei)
-    [ -e "$work/val.json" ] || PYTHONPATH=$here "$python" -m maskcast_training.nuclei "$photographs" "$work"
-    stage nuclei "$(part 45 45)" "" --init "$bundled" --seed 3 \
+    mkdir -p "$work"
+    "$maskcast" coco --labels "$photographs/labels" --class nucleus --except "$here/nuclei_validation.txt" --out "$work/train.json"
+    "$maskcast" coco --labels "$photographs/labels" --class nucleus --only "$here/nuclei_validation.txt" --out "$work/val.json"
+    stage nuclei "$(part 42 42)" "" --init "$bundled" --seed 3 \
         --coco "$work/train.json" --images "$photographs/images" --val-coco "$work/val.json" --val-images "$photographs/images" \
         --arch resnet18c256-fpn64 --input 512x512 --tile 512 --anchors 14,26,44,72,120 --warmup 100 \
         --coarse 256x256 --fine 320x320 --coarse-scales 0.65,1.35 --fine-scales 0.8,1.25 \

@@ -1,15 +1,17 @@
 //! `maskcast eval`: the twelve COCO numbers of an engine over a data set, or of a result file.
 
 pub(super) mod engine;
+mod pictures;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use serde_json::json;
 
+use super::tiles::TileArgs;
 use crate::evaluate::dataset::DataSet;
 use crate::evaluate::results::Results;
-use crate::evaluate::{Kind, Summary};
+use crate::evaluate::{Evaluation, Kind, Summary};
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["engine", "results"])))]
@@ -18,7 +20,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "images")]
     pub engine: Option<PathBuf>,
     /// Result file to score instead: a COCO list of {image_id, category_id, score, bbox | segmentation}
-    #[arg(long, value_name = "FILE", requires = "kind", conflicts_with_all = ["images", "limit", "results_out"])]
+    #[arg(long, value_name = "FILE", requires = "kind", conflicts_with_all = ["images", "limit", "results_out", "tile"])]
     pub results: Option<PathBuf>,
     /// Ground truth in COCO's format
     #[arg(long, value_name = "FILE")]
@@ -32,9 +34,16 @@ pub struct Args {
     /// Take the first N images, in order of their id
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Judge the N best detections of an image and class, where COCO takes 100: for pictures of more objects
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    pub max_detections: u32,
+    #[command(flatten)]
+    pub tiles: TileArgs,
     /// Write what the engine found: r.json gives r.bbox.json and r.segm.json, readable by pycocotools
     #[arg(long, value_name = "FILE")]
     pub results_out: Option<PathBuf>,
+    #[command(flatten)]
+    pub drawn: pictures::Wanted,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -63,6 +72,7 @@ struct Speed {
 
 pub fn run(args: Args) -> anyhow::Result<()> {
     let mut data = DataSet::read(&args.coco)?;
+    let max_detections = args.max_detections as usize;
     match (&args.results, &args.engine, &args.images) {
         (Some(results), _, _) => {
             let kind = match args.kind {
@@ -70,9 +80,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 Some(ResultKind::Segm) => Kind::Masks,
                 None => bail!("--results needs --type bbox or --type segm"),
             };
+            let evaluation = Results::read(results)?.against(&data, kind)?;
             let scores = Scores {
                 title: format!("{} against {}", results.display(), args.coco.display()),
-                summaries: vec![Results::read(results)?.against(&data, kind)?.summary(kind)],
+                summaries: vec![evaluation.with_max_detections(max_detections).summary(kind)],
                 speed: None,
             };
             scores.print(args.json, &[])
@@ -81,7 +92,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             if let Some(limit) = args.limit {
                 data.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             }
-            let run = engine::run(engine, &data, images, args.results_out.as_deref())
+            let evaluation = Evaluation::new(data.names()).with_max_detections(max_detections);
+            let run = engine::run(engine, &data, images, evaluation, &args)
                 .with_context(|| format!("evaluating {}", engine.display()))?;
             run.scores.print(args.json, &run.failed)?;
             match run.failed.len() {
@@ -154,6 +166,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::geometry::Tiling;
 
     #[derive(Debug, Parser)]
     struct Line {
@@ -169,7 +182,12 @@ mod tests {
     #[test]
     fn either_an_engine_with_images_or_results_with_a_type() {
         assert!(parse("--engine e.toml --coco a.json --images d --limit 5 --results-out r.json --json").is_ok());
-        assert!(parse("--results r.json --coco a.json --type segm").is_ok());
+        assert!(parse("--results r.json --coco a.json --type segm --max-detections 400").is_ok());
+        let tiled = parse("--engine e.toml --coco a.json --images d --tile 512 --overlap 64 --max-detections 400");
+        assert_eq!(
+            tiled.map(|a| (a.tiles.tiling, a.max_detections)),
+            Ok((Tiling::new(512, 64).ok(), 400))
+        );
         for wrong in [
             "--coco a.json",
             "--engine e.toml --coco a.json",
@@ -180,6 +198,11 @@ mod tests {
             "--engine e.toml --coco a.json --images d --type bbox",
             "--results r.json --coco a.json --type bbox --limit 3",
             "--engine e.toml --coco a.json --images d --limit 0",
+            "--engine e.toml --coco a.json --images d --best 2",
+            "--results r.json --coco a.json --type bbox --pictures p",
+            "--engine e.toml --coco a.json --images d --max-detections 9",
+            "--results r.json --coco a.json --type bbox --tile 512",
+            "--engine e.toml --coco a.json --images d --tile 512 --overlap 512",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
@@ -208,7 +231,10 @@ mod tests {
             images: None,
             kind: Some(kind),
             limit: None,
+            max_detections: 100,
+            tiles: TileArgs::default(),
             results_out: None,
+            drawn: pictures::Wanted::default(),
             json: true,
         };
         assert!(run(args(&coco, &results, ResultKind::Bbox)).is_ok());

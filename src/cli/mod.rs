@@ -10,6 +10,7 @@ macro_rules! say {
 }
 
 mod calibrate;
+mod coco;
 mod demo;
 mod doctor;
 mod engine;
@@ -19,6 +20,7 @@ mod progress;
 mod run;
 mod segment;
 mod synth;
+mod tiles;
 mod watch;
 
 use std::process::ExitCode;
@@ -47,6 +49,7 @@ enum Command {
     Eval(eval::Args),
     Calibrate(calibrate::Args),
     Synth(synth::Args),
+    Coco(coco::Args),
     Engine(engine::Args),
     Doctor(doctor::Args),
 }
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         Command::Segment(args) => segment::run(args).map(|()| ExitCode::SUCCESS),
         Command::Calibrate(args) => calibrate::run(args).map(|()| ExitCode::SUCCESS),
         Command::Eval(args) => eval::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Coco(args) => coco::run(args).map(|()| ExitCode::SUCCESS),
         Command::Synth(args) => synth::run(args).map(|()| ExitCode::SUCCESS),
         Command::Engine(args) => engine::run(args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(args),

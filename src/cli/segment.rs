@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 
+use super::tiles::TileArgs;
 use crate::engine::Precision;
 use crate::frame::Image;
 use crate::geometry::{ImageSize, PixelBox, SourcePx};
@@ -39,11 +40,13 @@ pub struct Args {
     #[arg(long, default_value_t = 0.5, value_parser = parse_score)]
     pub score_threshold: f32,
     /// The wire's own rule, exact in integers; or torchvision's, with boxes as the network gave them, to compare with it.
-    #[arg(long, value_enum, default_value_t = Paste::Exact, conflicts_with = "annotated")]
+    #[arg(long, value_enum, default_value_t = Paste::Exact, conflicts_with_all = ["annotated", "tile"])]
     pub paste: Paste,
     /// With --paste torchvision: pictures of one size that go through the network together.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), conflicts_with = "tile")]
     pub batch: u16,
+    #[command(flatten)]
+    pub tiles: TileArgs,
     /// f32, bf16 or int8, instead of the recipe's.
     #[arg(long)]
     pub precision: Option<Precision>,
@@ -111,12 +114,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         score_threshold: args.score_threshold,
         max_instances: usize::MAX, // beyond the recipe's own number
     };
-    let mut segmenter = MaskRcnnSegmenter::load(&args.engine, limits, &options)?;
+    let segmenter = MaskRcnnSegmenter::load(&args.engine, limits, &options)?;
+    let mut segmenter = segmenter.with_tiling(args.tiles.tiling);
     if args.paste == Paste::Torchvision {
         let pictures = as_torchvision(&mut segmenter, &args)?;
         return write_json(&args, &pictures);
     }
-    let mut painter = Painter::new(Style::default());
+    let mut painter = Painter::new(Style::of_classes(segmenter.classes().names.len()));
     let (mut pictures, mut failed) = (Vec::new(), 0);
     for (index, path) in args.images.iter().enumerate() {
         let annotated = outputs.as_ref().map(|paths| paths[index].as_path());

@@ -101,6 +101,7 @@ fn good_pictures_are_segmented_beside_broken_ones() {
         threads: Some(2),
         paste: Paste::Exact,
         batch: 1,
+        tiles: TileArgs::default(),
     };
     let text = run(args).unwrap_err().to_string();
     assert_eq!(text, "2 of 4 pictures failed", "OpenVINO missing? {text}");

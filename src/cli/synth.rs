@@ -6,15 +6,22 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::geometry::ImageSize;
-use crate::source::simulated::CLASS_NAMES;
+use crate::source::simulated::SceneKind;
 use crate::source::simulated::synth::{ImageFormat, SynthOptions, write_dataset};
 
 /// Write pictures of the simulated camera with exact masks as a COCO data set
 ///
 /// Each picture has a seed of its own (--seed, --seed + 1, ...), so two data sets share nothing when their seeds do
 /// not. Writes DIR/images/*.jpg and DIR/annotations.json; the same arguments give the same bytes.
+///
+/// --scene conveyor: a belt seen from above with boxes, bottles, cans, mugs, balls, bolts, bags and cones, eight
+/// classes. --scene tabletop: any things on any table under any light, one class named object, for networks that find
+/// every separate thing whatever it is.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// What the pictures show
+    #[arg(long, value_enum, default_value_t = SceneArg::Conveyor)]
+    scene: SceneArg,
     /// Seed of the first picture
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -27,7 +34,7 @@ pub struct Args {
     /// Size of a picture
     #[arg(long, default_value = "640x480")]
     size: ImageSize,
-    /// Mean number of objects in a picture
+    /// Mean number of objects in a picture (of a tabletop: about, and at most 40 at the default)
     #[arg(long, default_value_t = 12)]
     objects: u32,
     /// Threads; 0 = all cores
@@ -38,9 +45,28 @@ pub struct Args {
     png: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum SceneArg {
+    /// A belt seen from above, eight classes
+    Conveyor,
+    /// Any things on any table, one class: object
+    Tabletop,
+}
+
+impl From<SceneArg> for SceneKind {
+    fn from(scene: SceneArg) -> SceneKind {
+        match scene {
+            SceneArg::Conveyor => SceneKind::Conveyor,
+            SceneArg::Tabletop => SceneKind::Tabletop,
+        }
+    }
+}
+
 pub fn run(args: Args) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let scene = SceneKind::from(args.scene);
     let options = SynthOptions {
+        scene,
         first_seed: args.seed,
         count: args.count,
         out_dir: args.out.clone(),
@@ -64,7 +90,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         summary.annotations,
         args.out.display()
     );
-    for (name, count) in CLASS_NAMES.iter().zip(summary.per_class) {
+    for (name, count) in scene.class_names().iter().zip(summary.per_class) {
         say!("{name:>8}  {count}");
     }
     Ok(())

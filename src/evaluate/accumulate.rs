@@ -4,32 +4,31 @@ use super::matching::{AREA_RANGES, ImageClass, THRESHOLDS, descending};
 
 /// Recall points at which precision is sampled: 0.00, 0.01 ... 1.00.
 const RECALL_POINTS: usize = 101;
-/// How many detections of an image count, at most.
-pub(super) const COUNTED: [usize; 3] = [1, 10, 100];
+/// Lesser numbers of detections of an image for which recall is given too.
+const FEW: [usize; 2] = [1, 10];
 
 /// The numbers of one class; `None` where there is nothing to be found.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct ClassCurves {
-    /// A range of areas, then thresholds: mean precision over the recall points, at most 100 detections an image.
+    /// A range of areas, then thresholds: mean precision over the recall points.
     pub(super) precision: [Option<[f64; THRESHOLDS]>; 4],
-    /// A range of areas, then thresholds: recall reached, at most 100 detections an image.
+    /// A range of areas, then thresholds: recall reached.
     pub(super) recall: [Option<[f64; THRESHOLDS]>; 4],
-    /// Number of detections as in [`COUNTED`], then thresholds: recall reached over all areas.
-    pub(super) recall_counted: [Option<[f64; THRESHOLDS]>; 3],
+    /// Number of detections as in [`FEW`], then thresholds: recall reached over all areas.
+    pub(super) recall_of_few: [Option<[f64; THRESHOLDS]>; 2],
 }
 
-/// `images` in the order of the evaluation: equal scores are taken in this order.
-pub(super) fn accumulate(images: &[&ImageClass]) -> ClassCurves {
+/// `images` in the order of the evaluation: equal scores are taken in this order. `most` detections of each count.
+pub(super) fn accumulate(images: &[&ImageClass], most: usize) -> ClassCurves {
     let mut curves = ClassCurves::default();
     for range in 0..AREA_RANGES.len() {
-        let most = COUNTED[COUNTED.len() - 1];
         if let Some(curve) = sweep(images, range, most) {
             curves.precision[range] = Some(curve.map(|c| c.mean_precision));
             curves.recall[range] = Some(curve.map(|c| c.recall));
         }
     }
-    for (slot, &most) in curves.recall_counted.iter_mut().zip(&COUNTED) {
-        *slot = sweep(images, 0, most).map(|curve| curve.map(|c| c.recall));
+    for (slot, few) in curves.recall_of_few.iter_mut().zip(FEW) {
+        *slot = sweep(images, 0, few).map(|curve| curve.map(|c| c.recall));
     }
     curves
 }
@@ -125,7 +124,7 @@ mod tests {
     }
 
     fn at_half(images: &[&ImageClass]) -> Option<(f64, f64)> {
-        let curves = accumulate(images);
+        let curves = accumulate(images, 100);
         Some((curves.precision[0]?[0], curves.recall[0]?[0]))
     }
 
@@ -155,7 +154,9 @@ mod tests {
     fn the_number_counted_is_an_image() {
         let a = image(2, &[(0.9, 0, 0), (0.8, 1, 0)]);
         let b = image(2, &[(0.7, 1, 0), (0.6, 1, 0)]);
-        let counted = accumulate(&[&a, &b]).recall_counted.map(|r| r.map(|r| r[0]));
-        assert_eq!(counted, [Some(0.25), Some(0.75), Some(0.75)]);
+        let curves = accumulate(&[&a, &b], 100);
+        assert_eq!(curves.recall_of_few.map(|r| r.map(|r| r[0])), [Some(0.25), Some(0.75)]);
+        assert_eq!(curves.recall[0].map(|r| r[0]), Some(0.75));
+        assert_eq!(accumulate(&[&a, &b], 1).recall[0].map(|r| r[0]), Some(0.25));
     }
 }

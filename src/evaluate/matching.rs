@@ -5,8 +5,6 @@ use super::{Crowd, Detected, Kind, Truth};
 
 /// IoU thresholds: 0.50, 0.55 ... 0.95.
 pub(super) const THRESHOLDS: usize = 10;
-/// Detections of an image and class that count, by descending score.
-pub(super) const MOST_DETECTIONS: usize = 100;
 /// Areas in px², both ends included: all, small, medium, large.
 pub(super) const AREA_RANGES: [(f64, f64); 4] = [
     (0.0, 1e10),
@@ -29,7 +27,7 @@ pub(super) fn threshold(t: usize) -> f64 {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct ImageClass {
     pub(super) class_id: u32,
-    /// Descending, at most [`MOST_DETECTIONS`].
+    /// Descending, of the detections that count.
     pub(super) scores: Vec<f64>,
     /// As many as were given, crowds included.
     pub(super) truths: usize,
@@ -49,8 +47,8 @@ pub(super) struct Matches {
     pub(super) ignored: Vec<u16>,
 }
 
-/// Matches every class that occurs in an image, in order of class id.
-pub(super) fn match_image(truths: &[Truth], detections: &[Detected], kind: Kind) -> Vec<ImageClass> {
+/// Matches every class that occurs in an image, in order of class id. Of each the `most` highest scores count.
+pub(super) fn match_image(truths: &[Truth], detections: &[Detected], kind: Kind, most: usize) -> Vec<ImageClass> {
     let mut classes: Vec<u32> = truths
         .iter()
         .map(|t| t.class_id)
@@ -63,7 +61,7 @@ pub(super) fn match_image(truths: &[Truth], detections: &[Detected], kind: Kind)
         .map(|class_id| {
             let truths: Vec<&Truth> = truths.iter().filter(|t| t.class_id == class_id).collect();
             let detections: Vec<&Detected> = detections.iter().filter(|d| d.class_id == class_id).collect();
-            match_class(class_id, &truths, detections, kind)
+            match_class(class_id, &truths, detections, kind, most)
         })
         .collect()
 }
@@ -73,10 +71,16 @@ pub(super) fn descending(a: f64, b: f64) -> std::cmp::Ordering {
     (b + 0.0).total_cmp(&(a + 0.0))
 }
 
-fn match_class(class_id: u32, truths: &[&Truth], mut detections: Vec<&Detected>, kind: Kind) -> ImageClass {
+fn match_class(
+    class_id: u32,
+    truths: &[&Truth],
+    mut detections: Vec<&Detected>,
+    kind: Kind,
+    most: usize,
+) -> ImageClass {
     let given = detections.len();
     detections.sort_by(|a, b| descending(a.score, b.score)); // stable: ties keep their order
-    detections.truncate(MOST_DETECTIONS);
+    detections.truncate(most);
     let overlaps = Overlaps::of(kind, &detections, truths);
     let areas: Vec<f64> = detections.iter().map(|d| area(d, kind)).collect();
     ImageClass {
@@ -185,7 +189,7 @@ mod tests {
     }
 
     fn all_areas(truths: &[Truth], detections: &[Detected]) -> Matches {
-        match_image(truths, detections, Kind::Boxes)
+        match_image(truths, detections, Kind::Boxes, 100)
             .first()
             .map(|c| c.ranges[0].clone())
             .unwrap_or_default()
@@ -258,6 +262,7 @@ mod tests {
             &[truth(0.0, 200.0, Crowd::No)],
             &[detected(0.0, 200.0, 0.9), detected(900.0, 200.0, 0.8)],
             Kind::Boxes,
+            100,
         );
         let [all, small, medium, large] = &found[0].ranges;
         assert_eq!(
@@ -275,6 +280,7 @@ mod tests {
             &[truth(99.0, 10.0, Crowd::No), truth(400.0, 10.0, Crowd::No)],
             &many,
             Kind::Boxes,
+            100,
         );
         assert_eq!((found[0].scores.len(), found[0].detections), (100, 150));
         // IoU of numbers 96 to 99: 7/13, 8/12, 9/11 and 1; each takes the truth where those before it fall short.

@@ -1,6 +1,6 @@
 //! COCO evaluation: how well detections agree with ground truth, by the rules and to the numbers of pycocotools'
 //! `COCOeval` for boxes and masks. Belongs here: the data set and result files, rasterising of polygons, IoU, matching,
-//! the curves and their means, and how far two engines agree. Not here: running an engine over a data set (`cli::eval`), the COCO counts codec
+//! the curves and their means, how well one picture went, and how far two engines agree. Not here: running an engine over a data set (`cli::eval`), the COCO counts codec
 //! (`instances::rle`).
 //!
 //! ```text
@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Boxes are `x, y, width, height` in source px, f64, as the files hold them. Areas are px². IoU thresholds are
-//! 0.50:0.05:0.95, recall is sampled at 101 points, at most 100 detections an image and class count.
+//! 0.50:0.05:0.95, recall is sampled at 101 points, at most 100 detections an image and class count
+//! unless another number is given.
 //!
 //! One deliberate difference: pycocotools takes a match with the annotation whose id is 0 for no match; here every id
 //! is an ordinary id.
@@ -19,6 +20,7 @@ pub mod dataset;
 mod iou;
 mod matching;
 pub mod polygon;
+mod quality;
 mod region;
 pub mod results;
 mod summary;
@@ -28,6 +30,7 @@ mod tests;
 
 use rayon::prelude::*;
 
+pub use quality::Quality;
 pub use region::{Region, RegionError};
 pub use summary::{ClassSummary, Summary};
 
@@ -102,10 +105,12 @@ pub enum EvaluationError {
 }
 
 /// Truth and detections of a set of images, in the order given.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Evaluation {
     names: Vec<String>,
     images: Vec<Picture>,
+    /// Of an image and class, by descending score.
+    max_detections: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -120,6 +125,16 @@ impl Evaluation {
         Evaluation {
             names,
             images: Vec::new(),
+            max_detections: 100,
+        }
+    }
+
+    /// So many detections of an image and class count, instead of COCO's 100; at least 10, the lesser number that
+    /// recall is given for.
+    pub fn with_max_detections(self, max_detections: usize) -> Evaluation {
+        Evaluation {
+            max_detections: max_detections.max(10),
+            ..self
         }
     }
 
@@ -160,7 +175,7 @@ impl Evaluation {
         let matched: Vec<Vec<matching::ImageClass>> = self
             .images
             .par_iter()
-            .map(|picture| matching::match_image(&picture.truths, &picture.detections, kind))
+            .map(|picture| matching::match_image(&picture.truths, &picture.detections, kind, self.max_detections))
             .collect();
         let mut of_class: Vec<Vec<&matching::ImageClass>> = vec![Vec::new(); self.names.len()];
         for entry in matched.iter().flatten() {
@@ -168,9 +183,10 @@ impl Evaluation {
         }
         let curves: Vec<accumulate::ClassCurves> = of_class
             .par_iter()
-            .map(|entries| accumulate::accumulate(entries))
+            .map(|entries| accumulate::accumulate(entries, self.max_detections))
             .collect();
-        summary::summarise(kind, self.images.len(), &self.names, &of_class, &curves)
+        let counts = (self.images.len(), self.max_detections);
+        summary::summarise(kind, counts, &self.names, &of_class, &curves)
     }
 }
 

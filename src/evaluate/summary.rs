@@ -13,6 +13,8 @@ use super::matching::{ImageClass, THRESHOLDS};
 pub struct Summary {
     pub kind: Kind,
     pub images: usize,
+    /// Of an image and class, that counted; COCO's own number is 100.
+    pub max_detections: usize,
     /// Crowds included.
     pub truths: usize,
     pub detections: usize,
@@ -29,7 +31,8 @@ pub struct Summary {
     /// Average recall with one detection an image and class.
     pub ar1: Option<f64>,
     pub ar10: Option<f64>,
-    pub ar100: Option<f64>,
+    /// With all that count.
+    pub ar: Option<f64>,
     pub ar_small: Option<f64>,
     pub ar_medium: Option<f64>,
     pub ar_large: Option<f64>,
@@ -46,14 +49,14 @@ pub struct ClassSummary {
     pub ap: Option<f64>,
     pub ap50: Option<f64>,
     pub ap75: Option<f64>,
-    pub ar100: Option<f64>,
+    pub ar: Option<f64>,
 }
 
 type ByThreshold = Option<[f64; THRESHOLDS]>;
 
 pub(super) fn summarise(
     kind: Kind,
-    images: usize,
+    (images, max_detections): (usize, usize),
     names: &[String],
     entries: &[Vec<&ImageClass>],
     curves: &[ClassCurves],
@@ -71,12 +74,13 @@ pub(super) fn summarise(
             ap: c.precision[0].and_then(mean),
             ap50: c.precision[0].map(|p| p[0]),
             ap75: c.precision[0].map(|p| p[5]),
-            ar100: c.recall[0].and_then(mean),
+            ar: c.recall[0].and_then(mean),
         })
         .collect();
     Summary {
         kind,
         images,
+        max_detections,
         truths: classes.iter().map(|c| c.truths).sum(),
         detections: classes.iter().map(|c| c.detections).sum(),
         ap: over_all(|c| c.precision[0]),
@@ -85,9 +89,9 @@ pub(super) fn summarise(
         ap_small: over_all(|c| c.precision[1]),
         ap_medium: over_all(|c| c.precision[2]),
         ap_large: over_all(|c| c.precision[3]),
-        ar1: over_all(|c| c.recall_counted[0]),
-        ar10: over_all(|c| c.recall_counted[1]),
-        ar100: over_all(|c| c.recall_counted[2]),
+        ar1: over_all(|c| c.recall_of_few[0]),
+        ar10: over_all(|c| c.recall_of_few[1]),
+        ar: over_all(|c| c.recall[0]),
         ar_small: over_all(|c| c.recall[1]),
         ar_medium: over_all(|c| c.recall[2]),
         ar_large: over_all(|c| c.recall[3]),
@@ -112,7 +116,7 @@ impl Summary {
             self.ap_large,
             self.ar1,
             self.ar10,
-            self.ar100,
+            self.ar,
             self.ar_small,
             self.ar_medium,
             self.ar_large,
@@ -129,7 +133,7 @@ impl Summary {
             "class", "objects", "detections", "AP", "AP50", "AP75", "AR"
         );
         for c in present() {
-            let [ap, ap50, ap75, ar] = [c.ap, c.ap50, c.ap75, c.ar100].map(|v| match v {
+            let [ap, ap50, ap75, ar] = [c.ap, c.ap50, c.ap75, c.ar].map(|v| match v {
                 Some(v) => format!("{v:.3}"),
                 None => "-".to_owned(),
             });
@@ -145,21 +149,22 @@ impl Summary {
 /// The usual twelve lines.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const ROWS: [(&str, &str, &str, usize); 12] = [
-            ("Average Precision", "0.50:0.95", "all", 100),
-            ("Average Precision", "0.50", "all", 100),
-            ("Average Precision", "0.75", "all", 100),
-            ("Average Precision", "0.50:0.95", "small", 100),
-            ("Average Precision", "0.50:0.95", "medium", 100),
-            ("Average Precision", "0.50:0.95", "large", 100),
+        let most = self.max_detections;
+        let rows = [
+            ("Average Precision", "0.50:0.95", "all", most),
+            ("Average Precision", "0.50", "all", most),
+            ("Average Precision", "0.75", "all", most),
+            ("Average Precision", "0.50:0.95", "small", most),
+            ("Average Precision", "0.50:0.95", "medium", most),
+            ("Average Precision", "0.50:0.95", "large", most),
             ("Average Recall", "0.50:0.95", "all", 1),
             ("Average Recall", "0.50:0.95", "all", 10),
-            ("Average Recall", "0.50:0.95", "all", 100),
-            ("Average Recall", "0.50:0.95", "small", 100),
-            ("Average Recall", "0.50:0.95", "medium", 100),
-            ("Average Recall", "0.50:0.95", "large", 100),
+            ("Average Recall", "0.50:0.95", "all", most),
+            ("Average Recall", "0.50:0.95", "small", most),
+            ("Average Recall", "0.50:0.95", "medium", most),
+            ("Average Recall", "0.50:0.95", "large", most),
         ];
-        for ((title, iou, area, most), value) in ROWS.iter().zip(self.stats()) {
+        for ((title, iou, area, most), value) in rows.iter().zip(self.stats()) {
             let letters = if *title == "Average Recall" { "(AR)" } else { "(AP)" };
             writeln!(
                 f,
@@ -172,9 +177,10 @@ impl fmt::Display for Summary {
 
 impl Serialize for Summary {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut s = serializer.serialize_struct("Summary", 18)?;
+        let mut s = serializer.serialize_struct("Summary", 19)?;
         s.serialize_field("kind", &self.kind)?;
         s.serialize_field("images", &self.images)?;
+        s.serialize_field("max_detections", &self.max_detections)?;
         s.serialize_field("truths", &self.truths)?;
         s.serialize_field("detections", &self.detections)?;
         s.serialize_field("ap", &self.ap)?;
@@ -185,7 +191,7 @@ impl Serialize for Summary {
         s.serialize_field("ap_large", &self.ap_large)?;
         s.serialize_field("ar1", &self.ar1)?;
         s.serialize_field("ar10", &self.ar10)?;
-        s.serialize_field("ar100", &self.ar100)?;
+        s.serialize_field("ar", &self.ar)?;
         s.serialize_field("ar_small", &self.ar_small)?;
         s.serialize_field("ar_medium", &self.ar_medium)?;
         s.serialize_field("ar_large", &self.ar_large)?;

@@ -1,5 +1,6 @@
 //! Against pycocotools: committed goldens (tests/oracle/coco_goldens.py) and the published example of the COCO tools.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -31,13 +32,19 @@ struct Case {
     masks_alone: Expected,
     masks_as_boxes: Expected,
     both_as_masks: Expected,
+    boxes_at: BTreeMap<usize, Expected>,
+    masks_at: BTreeMap<usize, Expected>,
 }
 
 fn summary(truth: &Value, results: &[Value], kind: Kind) -> Summary {
+    evaluation(truth, results, kind).summary(kind)
+}
+
+fn evaluation(truth: &Value, results: &[Value], kind: Kind) -> Evaluation {
     let data = DataSet::parse(Path::new("truth.json"), truth.to_string().as_bytes()).expect("truth");
     let text = Value::from(results.to_vec()).to_string();
     let results = Results::parse(Path::new("results.json"), text.as_bytes()).expect("results");
-    results.against(&data, kind).expect("they fit").summary(kind)
+    results.against(&data, kind).expect("they fit")
 }
 
 fn without(results: &[Value], key: &str) -> Vec<Value> {
@@ -88,6 +95,32 @@ fn all_goldens_come_out_as_pycocotools_has_them() {
         let with_boxes = summary(truth, &case.results, Kind::Masks);
         assert_equal(&format!("{name}, masks with boxes"), &with_boxes, &case.both_as_masks);
     }
+}
+
+#[test]
+fn other_numbers_of_detections_count_as_in_pycocotools() {
+    let cases: Vec<Case> = serde_json::from_slice(&goldens("coco_eval_goldens.json")).expect("goldens");
+    let mut differ = 0;
+    for case in &cases {
+        let boxes = without(&case.results, "segmentation");
+        let masks = without(&case.results, "bbox");
+        for (kind, results, expected) in [
+            (Kind::Boxes, &boxes, &case.boxes_at),
+            (Kind::Masks, &masks, &case.masks_at),
+        ] {
+            assert_eq!(expected.keys().collect::<Vec<_>>(), [&12, &150]);
+            let usual = summary(&case.truth, results, kind);
+            for (&most, expected) in expected {
+                let judged = evaluation(&case.truth, results, kind).with_max_detections(most);
+                let got = judged.summary(kind);
+                assert_equal(&format!("{}, {kind:?}, {most} detections", case.name), &got, expected);
+                let text = got.to_string();
+                assert_eq!(text.matches(&format!("maxDets={most:>3} ]")).count(), 10, "{text}");
+                differ += usize::from(got.ap != usual.ap);
+            }
+        }
+    }
+    assert_eq!(differ, 4, "the crowded case, both kinds and numbers");
 }
 
 #[derive(Deserialize)]

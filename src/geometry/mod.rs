@@ -6,9 +6,11 @@
 
 mod letterbox;
 mod pixel_box;
+mod tiles;
 
 pub use letterbox::{Letterbox, Resampling, SideRounding, Sizing};
 pub use pixel_box::{LatticeBox, NetworkPx, PixelBox, SourcePx};
+pub use tiles::{Tile, Tiling, TilingError};
 
 use std::fmt;
 use std::str::FromStr;

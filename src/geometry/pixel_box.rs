@@ -98,6 +98,17 @@ impl LatticeBox {
         i32::try_from(px).ok()?.checked_mul(Self::STEPS)
     }
 
+    /// Moved right and down by whole px.
+    pub fn moved(self, right_px: u32, down_px: u32) -> LatticeBox {
+        let steps = |px: u32| i32::try_from(px).unwrap_or(i32::MAX).saturating_mul(Self::STEPS);
+        LatticeBox {
+            x0: self.x0.saturating_add(steps(right_px)),
+            y0: self.y0.saturating_add(steps(down_px)),
+            x1: self.x1.saturating_add(steps(right_px)),
+            y1: self.y1.saturating_add(steps(down_px)),
+        }
+    }
+
     /// Back to px; exact.
     pub fn to_px(self) -> PixelBox<SourcePx> {
         let px = |v: i32| v as f32 / Self::STEPS as f32;

@@ -3,6 +3,8 @@
 //! Two roundings happen here, once: boxes and RoIs to 1/256 px, probabilities to `round(255 p)`. Everything after them is
 //! exact.
 
+use std::cmp::Ordering;
+
 use super::{Instance, InstanceMask, MaskRuns, SoftMask};
 use crate::geometry::{ImageSize, LatticeBox, Letterbox, NetworkPx, PixelBox};
 
@@ -72,10 +74,7 @@ pub fn decode(
             Some((index, d, LatticeBox::round_within(&source, frame)?))
         })
         .collect();
-    kept.sort_by(|(_, a, p), (_, b, q)| {
-        let by_place = || (a.class_id, p.x0, p.y0).cmp(&(b.class_id, q.x0, q.y0));
-        b.score.total_cmp(&a.score).then_with(by_place)
-    });
+    kept.sort_by(|(_, a, p), (_, b, q)| by_rank((a.score, a.class_id, *p), (b.score, b.class_id, *q)));
     kept.truncate(limits.max_instances);
 
     let instance = |(index, detection, bounds): (usize, &Detection, LatticeBox)| {
@@ -88,7 +87,7 @@ pub fn decode(
             };
             InstanceMask {
                 runs: paste(&soft, frame),
-                soft,
+                soft: Some(soft),
             }
         });
         Instance {
@@ -99,6 +98,12 @@ pub fn decode(
         }
     };
     Ok(kept.into_iter().map(instance).collect())
+}
+
+/// The order of results: descending score; ties by ascending class id, then x0, y0 of the box.
+pub(super) fn by_rank(a: (f32, u32, LatticeBox), b: (f32, u32, LatticeBox)) -> Ordering {
+    let place = |(_, class_id, bounds): (f32, u32, LatticeBox)| (class_id, bounds.x0, bounds.y0);
+    b.0.total_cmp(&a.0).then_with(|| place(a).cmp(&place(b)))
 }
 
 impl MaskGrids<'_> {

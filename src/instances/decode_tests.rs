@@ -93,9 +93,10 @@ fn masks_follow_their_detection_and_reach_beyond_the_frame() {
     });
     let instances = decode(&detections, masks, &half(), &ALL, paste).unwrap();
     let first = instances[0].mask.as_ref().unwrap();
-    assert_eq!(first.soft.values, [128, 255, 0, 255]);
+    let soft = first.soft.as_ref().unwrap();
+    assert_eq!(soft.values, [128, 255, 0, 255]);
     assert_eq!(
-        first.soft.roi,
+        soft.roi,
         LatticeBox {
             x0: -2048,
             y0: 0,
@@ -104,7 +105,7 @@ fn masks_follow_their_detection_and_reach_beyond_the_frame() {
         }
     );
     assert_eq!(instances[0].bounds.x0, 0);
-    assert_eq!(first.runs, paste(&first.soft, ImageSize::new(640, 480)));
+    assert_eq!(first.runs, paste(soft, ImageSize::new(640, 480)));
     let runs = first.runs.as_ref().unwrap();
     assert!(runs.fits(ImageSize::new(640, 480)) && runs.x == 0);
     assert_eq!(instances[1].mask.as_ref().map(|m| m.runs.clone()), Some(None));

@@ -7,12 +7,15 @@
 mod decode;
 mod labels;
 mod measure;
+mod merge;
 mod rle;
+mod sets;
 mod soft;
 
 pub use decode::{DecodeError, Detection, Limits, MaskGrids, decode};
 pub use labels::class_rgb;
 pub use measure::{Borders, MeasuredFrom, Measurements};
+pub use merge::merge_tiles;
 pub use rle::{RleError, Span};
 pub use soft::{SoftMaskError, paste};
 
@@ -34,7 +37,8 @@ pub struct Instance {
 /// A mask as the network gave it and as pixels.
 #[derive(Debug, Clone, PartialEq)]
 pub struct InstanceMask {
-    pub soft: SoftMask,
+    /// `None` when the pixels are those of several tiles put together: no one grid holds them.
+    pub soft: Option<SoftMask>,
     /// `None` when the paste rule sets no pixel.
     pub runs: Option<MaskRuns>,
 }

@@ -201,7 +201,7 @@ fn empty_runs_inside_are_joined() {
 }
 
 /// A bitmap with at least one set pixel, in runs rather than noise.
-fn bitmap() -> impl Strategy<Value = (u32, u32, u32, u32, Vec<u8>)> {
+pub(crate) fn bitmap() -> impl Strategy<Value = (u32, u32, u32, u32, Vec<u8>)> {
     (
         1u32..40,
         1u32..40,

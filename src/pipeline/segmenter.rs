@@ -1,10 +1,11 @@
-//! The real engine: preprocess, network, decode and paste, with a mark at each border.
+//! The real engine: preprocess, network, decode and paste, with a mark at each border; of large pictures tile by tile,
+//! where that is asked for.
 
 use std::path::Path;
 
 use super::engine_loop::{MaskBranch, Segmented, Segmenter};
 use crate::frame::{Image, PixelFormat};
-use crate::geometry::{ImageSize, Letterbox, PixelBox, SourcePx};
+use crate::geometry::{ImageSize, Letterbox, PixelBox, SourcePx, Tile, Tiling};
 use crate::instances::{self, ClassMap, Limits, MaskRuns};
 use crate::model::{MaskRcnn, Masks, ModelError, Options, Spent};
 use crate::ops::paste_masks::{Paster, paste_torchvision};
@@ -17,6 +18,8 @@ pub struct MaskRcnnSegmenter {
     preprocessor: Preprocessor,
     paster: Paster,
     limits: Limits,
+    /// How pictures larger than a tile are cut; `None` = they are fitted into the network's input.
+    tiling: Option<Tiling>,
     /// Detections that the recipe keeps at most.
     network_limit: usize,
     spent: Spent,
@@ -31,6 +34,8 @@ pub enum SegmentError {
     Network(#[from] ModelError),
     #[error(transparent)]
     Decode(#[from] instances::DecodeError),
+    #[error("no tile of {size} at ({x}, {y}) can be cut from {image:?}", size = tile.size, x = tile.x, y = tile.y)]
+    Tile { tile: Tile, image: Image },
 }
 
 impl MaskRcnnSegmenter {
@@ -50,8 +55,14 @@ impl MaskRcnnSegmenter {
             preprocessor,
             paster: Paster::default(),
             limits,
+            tiling: None,
             spent: Spent::default(),
         }
+    }
+
+    /// From now on [`Self::find`] looks at pictures larger than a tile tile by tile.
+    pub fn with_tiling(self, tiling: Option<Tiling>) -> MaskRcnnSegmenter {
+        MaskRcnnSegmenter { tiling, ..self }
     }
 
     pub fn network(&self) -> &MaskRcnn {
@@ -66,7 +77,7 @@ impl MaskRcnnSegmenter {
         self.network.classes()
     }
 
-    /// How long the network's parts took for the last picture.
+    /// How long the network's parts took for the last picture, or its last tile.
     pub fn spent(&self) -> Spent {
         self.spent
     }
@@ -98,8 +109,41 @@ impl MaskRcnnSegmenter {
         Ok(fit)
     }
 
-    /// The instances of one picture.
+    /// The instances of one picture. Of a picture in tiles the marks are those of the last tile.
     pub fn find(&mut self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, SegmentError> {
+        let tiles = self.tiling.map_or_else(Vec::new, |tiling| tiling.tiles(image.size));
+        if tiles.len() < 2 {
+            return self.find_at_once(image, masks, clocks);
+        }
+        let (mut found, mut truncated, mut marks) = (Vec::with_capacity(tiles.len()), false, (0, 0));
+        for tile in tiles {
+            let view = image.view(&tile).ok_or_else(|| SegmentError::Tile {
+                tile,
+                image: image.clone(),
+            })?;
+            let answer = self.find_at_once(&view, masks, clocks)?;
+            truncated |= answer.truncated;
+            marks = (answer.preprocessed_mono_nanos, answer.inferred_mono_nanos);
+            found.push((tile, answer.instances));
+        }
+        let mut instances = instances::merge_tiles(image.size, found);
+        truncated |= instances.len() > self.limits.max_instances;
+        instances.truncate(self.limits.max_instances);
+        Ok(Segmented {
+            instances,
+            truncated,
+            preprocessed_mono_nanos: marks.0,
+            inferred_mono_nanos: marks.1,
+        })
+    }
+
+    /// A picture, or a tile of one, fitted into the network's input.
+    fn find_at_once(
+        &mut self,
+        image: &Image,
+        masks: MaskBranch,
+        clocks: &dyn Clocks,
+    ) -> Result<Segmented, SegmentError> {
         let fit = self.show(&[image])?;
         let preprocessed_mono_nanos = clocks.mono_nanos();
         let masks = match masks {
@@ -173,3 +217,7 @@ impl Segmenter for MaskRcnnSegmenter {
         self.limits.score_threshold
     }
 }
+
+#[cfg(test)]
+#[path = "segmenter_tests.rs"]
+mod tests;

@@ -159,6 +159,36 @@ fn segment_says_which_picture_is_bad_and_does_the_others() {
 }
 
 #[test]
+fn tiles_that_cannot_be_are_wrong_arguments() {
+    for (line, said) in [
+        (
+            "--tile 512 --overlap 512",
+            "error: an overlap of 512 px: expected less than the 512 px of a tile",
+        ),
+        ("--tile 63", "63 is not in 64..=16384"),
+        ("--tile 512 --paste torchvision", "cannot be used with"),
+        ("--tile 512 --batch 2", "cannot be used with"),
+    ] {
+        let mut words = vec!["segment", "x.png", "--engine", "engines/conveyor.toml"];
+        words.extend(line.split(' '));
+        let output = maskcast(&words);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        let message = text(&output.stderr);
+        assert!(
+            message.contains(said) && message.contains("--help"),
+            "{line}: {message}"
+        );
+    }
+    for command in ["segment", "eval"] {
+        let help = text(&maskcast(&[command, "--help"]).stdout);
+        assert!(
+            help.contains("--tile <PX>") && help.contains("--tile 512 --overlap"),
+            "{help}"
+        );
+    }
+}
+
+#[test]
 fn eval_scores_an_engine_over_a_data_set() {
     let dir = pictures(6, "320x240");
     let annotations = dir.path().join("annotations.json");

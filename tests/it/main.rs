@@ -6,6 +6,7 @@
 mod command_line;
 mod engines;
 mod launch;
+mod nuclei;
 mod publish;
 mod rtsp;
 mod training;

@@ -91,6 +91,7 @@ fn decoded_frames(video: &Path) -> usize {
 fn a_robot_receives_what_the_engine_saw_on_every_picture() {
     let dir = tempfile::tempdir().expect("folder");
     let options = maskcast::source::simulated::synth::SynthOptions {
+        scene: maskcast::source::simulated::SceneKind::Conveyor,
         first_seed: 910_000_000,
         count: 9,
         out_dir: dir.path().to_owned(),
@@ -182,6 +183,7 @@ fn a_robot_receives_what_the_engine_saw_on_every_picture() {
 fn an_unpaced_folder_is_answered_whole_and_its_video_has_every_frame() {
     let dir = tempfile::tempdir().expect("folder");
     let options = maskcast::source::simulated::synth::SynthOptions {
+        scene: maskcast::source::simulated::SceneKind::Conveyor,
         first_seed: 920_000_000,
         count: 30,
         out_dir: dir.path().to_owned(),
@@ -301,6 +303,7 @@ fn an_independent_subscriber_finds_every_message_of_a_run_in_order() {
     };
     let dir = tempfile::tempdir().expect("folder");
     let options = maskcast::source::simulated::synth::SynthOptions {
+        scene: maskcast::source::simulated::SceneKind::Conveyor,
         first_seed: 930_000_000,
         count: 5,
         out_dir: dir.path().to_owned(),

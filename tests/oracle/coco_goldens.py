@@ -18,20 +18,27 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 
-def evaluate(truth, results, kind):
-    """The twelve numbers, then AP by category id."""
+OTHER_MOST = (12, 150)  # detections an image and class, instead of COCO's 100
+
+
+def evaluate(truth, results, kind, most=100):
+    """The twelve numbers with `most` detections an image and class, then AP by category id."""
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
         coco.dataset = json.loads(json.dumps(truth))
         coco.createIndex()
         detections = coco.loadRes(json.loads(json.dumps(results)))
         e = COCOeval(coco, detections, kind)
+        e.params.maxDets = [1, 10, most]
         e.evaluate()
         e.accumulate()
         e.summarize()
     precision = e.eval["precision"][:, :, :, 0, -1]  # [T, R, K]
     by_class = [float(p[p > -1].mean()) if (p > -1).any() else -1.0 for p in np.moveaxis(precision, 2, 0)]
-    return {"stats": [float(v) for v in e.stats], "ap_by_class": by_class}
+    stats = [float(v) for v in e.stats]
+    if most != 100:  # summarize() looks for 100 there, finds none, and says -1
+        stats[0] = float(precision[precision > -1].mean()) if (precision > -1).any() else -1.0
+    return {"stats": stats, "ap_by_class": by_class}
 
 
 def text(rle):
@@ -195,6 +202,8 @@ def evaluation_goldens():
                 "masks_alone": evaluate(truth, masks, "segm"),
                 "masks_as_boxes": evaluate(truth, masks, "bbox"),
                 "both_as_masks": evaluate(truth, both, "segm"),
+                "boxes_at": {str(most): evaluate(truth, boxes, "bbox", most) for most in OTHER_MOST},
+                "masks_at": {str(most): evaluate(truth, masks, "segm", most) for most in OTHER_MOST},
             }
         )
     return out

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use super::{Scores, Speed};
+use super::{Args, Scores, Speed, pictures};
 use crate::cli::progress;
 use crate::evaluate::dataset::{DataSet, ImageEntry};
-use crate::evaluate::{Detected, Evaluation, Kind, Truth};
+use crate::evaluate::{Detected, Evaluation, Kind, Quality, Truth};
 use crate::frame::Image;
 use crate::instances::{Instance, Limits};
 use crate::model::{Options, Recipe};
@@ -37,7 +37,14 @@ pub(super) struct Run {
     pub(super) failed: Vec<Failed>,
 }
 
-pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Option<&Path>) -> anyhow::Result<Run> {
+/// `evaluation` is for the classes of `data`, and has no image yet.
+pub(super) fn run(
+    recipe: &Path,
+    data: &DataSet,
+    images: &Path,
+    mut evaluation: Evaluation,
+    asked: &Args,
+) -> anyhow::Result<Run> {
     if !images.is_dir() {
         bail!("{}: not a folder", images.display());
     }
@@ -49,7 +56,7 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
         score_threshold: 0.0,
         max_instances: usize::MAX,
     };
-    let mut segmenter = MaskRcnnSegmenter::load(recipe, everything, &options)?;
+    let mut segmenter = MaskRcnnSegmenter::load(recipe, everything, &options)?.with_tiling(asked.tiles.tiling);
     let category_ids: Vec<i64> = data.categories.iter().map(|c| c.id).collect();
     let kinds: &[Kind] = match data.has_masks() && segmenter.network().draws_masks() {
         true => &[Kind::Boxes, Kind::Masks],
@@ -57,9 +64,9 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
     };
     let truth_of = |image| data.truths(image, *kinds.last().unwrap_or(&Kind::Boxes));
 
-    let mut evaluation = Evaluation::new(data.names());
     let mut failed = Vec::new();
     let mut found = FoundResults::default();
+    let mut qualities = Vec::new();
     let bar = progress::bar(data.images.len(), "images");
     let started = clocks.mono_nanos();
     std::thread::scope(|scope| -> anyhow::Result<()> {
@@ -85,10 +92,16 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
                         .with_context(place)?;
                     let mut instances = answer.instances;
                     instances.retain_mut(|instance| rename(&mut instance.class_id, &class_of_engine));
-                    if results_out.is_some() {
+                    if asked.results_out.is_some() {
                         found.add(entry, &category_ids, &instances);
                     }
-                    let detections = instances.iter().map(Detected::from_instance).collect();
+                    let detections: Vec<Detected> = instances.iter().map(Detected::from_instance).collect();
+                    if asked.drawn.pictures.is_some() {
+                        let shown = instances.iter().filter(|i| i.score >= pictures::SHOWN_SCORE);
+                        let shown: Vec<Detected> = shown.map(Detected::from_instance).collect();
+                        let kind = *kinds.last().unwrap_or(&Kind::Boxes);
+                        qualities.push((number, Quality::of(&truths, &shown, kind)));
+                    }
                     evaluation.add_image(truths, detections)?;
                 }
                 Err(bad) => {
@@ -111,17 +124,26 @@ pub(super) fn run(recipe: &Path, data: &DataSet, images: &Path, results_out: Opt
             first.unwrap_or_default()
         );
     }
-    if let Some(path) = results_out {
+    if let Some(path) = &asked.results_out {
         found.write(path)?;
+    }
+    let title = format!(
+        "{} on {} ({} images)",
+        recipe.display(),
+        data.path.display(),
+        evaluation.images()
+    );
+    if let Some(folder) = &asked.drawn.pictures {
+        let chosen = asked.drawn.choose(&qualities);
+        pictures::write(folder, &title, data, images, &chosen, |picture| {
+            let mut instances = segmenter.find(picture, MaskBranch::Run, &*clocks)?.instances;
+            instances.retain_mut(|instance| rename(&mut instance.class_id, &class_of_engine));
+            Ok(instances)
+        })?;
     }
     Ok(Run {
         scores: Scores {
-            title: format!(
-                "{} on {} ({} images)",
-                recipe.display(),
-                data.path.display(),
-                evaluation.images()
-            ),
+            title,
             summaries: kinds.iter().map(|kind| evaluation.summary(*kind)).collect(),
             speed: Some(Speed {
                 images: evaluation.images(),

@@ -2,17 +2,16 @@
 
 use super::canvas::{Canvas, Rect};
 use super::spans::RowSpans;
-use super::style::{Rgb, Style, class_colour};
+use super::style::{Rgb, Style};
 use crate::geometry::LatticeBox;
 use crate::instances::Instance;
 
 /// Fill inside, a crisp outline along the inner edge, a dark hair line around it that keeps it readable on any ground.
-pub(super) fn draw_mask(canvas: &mut Canvas, style: &Style, scale: f32, instance: &Instance) {
+pub(super) fn draw_mask(canvas: &mut Canvas, style: &Style, scale: f32, instance: &Instance, colour: Rgb) {
     let Some(runs) = instance.mask.as_ref().and_then(|mask| mask.runs.as_ref()) else {
         return;
     };
     let mask = RowSpans::from_runs(runs, canvas.size());
-    let colour = class_colour(instance.class_id);
     let (tone, shade) = (canvas.tone(colour), canvas.tone(Rgb::BLACK));
     let width = (style.outline_px * scale).max(1.0);
     let inner = mask.eroded(width);
@@ -41,9 +40,9 @@ pub(super) fn box_px(bounds: LatticeBox, canvas: &Canvas) -> Rect {
 }
 
 /// A faint line with strong corners where a mask already shows the shape; a strong line where the box is all there is.
-pub(super) fn draw_box(canvas: &mut Canvas, style: &Style, scale: f32, instance: &Instance) {
+pub(super) fn draw_box(canvas: &mut Canvas, style: &Style, scale: f32, instance: &Instance, colour: Rgb) {
     let rect = box_px(instance.bounds, canvas);
-    let tone = canvas.tone(class_colour(instance.class_id));
+    let tone = canvas.tone(colour);
     let thin = ((style.box_px * scale).round() as i32).max(1);
     let has_mask = instance.mask.as_ref().is_some_and(|mask| mask.runs.is_some());
     if !has_mask {

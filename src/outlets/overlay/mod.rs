@@ -20,7 +20,7 @@ pub use canvas::{Canvas, Space};
 pub use caption::{Caption, NoResult};
 pub use convert::{coded_size, to_rgb};
 pub use painter::Painter;
-pub use style::{Rgb, Style};
+pub use style::{ColourOf, Rgb, Style};
 pub use utc::UtcTime;
 
 use std::path::{Path, PathBuf};

@@ -31,14 +31,20 @@ impl Painter {
             draw_banner(canvas, letters, style, scale, free, no_result);
             return;
         }
-        for instance in instances.iter().rev() {
-            draw_mask(canvas, style, scale, instance);
+        let below_first = || instances.iter().enumerate().rev();
+        for (order, instance) in below_first() {
+            draw_mask(canvas, style, scale, instance, style.colour(instance.class_id, order));
         }
-        for instance in instances.iter().rev() {
-            draw_box(canvas, style, scale, instance);
+        for (order, instance) in below_first() {
+            let has_mask = instance.mask.as_ref().is_some_and(|mask| mask.runs.is_some());
+            if style.boxes || !has_mask {
+                draw_box(canvas, style, scale, instance, style.colour(instance.class_id, order));
+            }
         }
         let free = draw_status(canvas, letters, style, scale, caption);
-        draw_plates(canvas, letters, style, scale, free, instances, classes);
+        if style.boxes {
+            draw_plates(canvas, letters, style, scale, free, instances, classes);
+        }
     }
 }
 

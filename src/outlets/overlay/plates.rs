@@ -2,7 +2,7 @@
 
 use super::canvas::{Canvas, Rect};
 use super::marks::box_px;
-use super::style::{Style, class_colour};
+use super::style::Style;
 use super::text::Letters;
 use crate::instances::{ClassMap, Instance};
 
@@ -28,11 +28,11 @@ pub(super) fn draw_plates(
     let (pad_x, pad_y) = ((px * 0.36).round() as i32, (px * 0.3).round() as i32);
     let cap = letters.cap_height(px);
     let mut placed: Vec<Rect> = Vec::with_capacity(instances.len());
-    for instance in instances {
+    for (order, instance) in instances.iter().enumerate() {
         let text = label(instance, classes);
         let (width, height) = (letters.width(&text, px) + 2 * pad_x, cap + 2 * pad_y);
         let plate = place(box_px(instance.bounds, canvas), width, height, area, &placed);
-        let colour = class_colour(instance.class_id);
+        let colour = style.colour(instance.class_id, order);
         let (ground, ink) = (canvas.tone(colour), canvas.tone(colour.ink()));
         canvas.plate(plate, (px * 0.22).round() as i32, ground, 236);
         letters.write(canvas, plate.x0 + pad_x, plate.y0 + pad_y + cap, &text, px, ink);

@@ -25,9 +25,20 @@ impl Rgb {
     }
 }
 
+/// What a colour tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColourOf {
+    Class,
+    /// Neighbours in the order of scores differ: for many things of one class.
+    Instance,
+}
+
 /// How annotations look. Lengths are px of a 640x480 picture and grow with the picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Style {
+    pub colour_of: ColourOf,
+    /// Boxes, and plates with class and score. What has no mask has a box in any case.
+    pub boxes: bool,
     /// How much of a mask's fill is colour, 0..=256.
     pub fill_alpha: u16,
     /// Width of a mask's outline.
@@ -42,12 +53,36 @@ pub struct Style {
 impl Default for Style {
     fn default() -> Style {
         Style {
+            colour_of: ColourOf::Class,
+            boxes: true,
             fill_alpha: 92,
             outline_px: 2.0,
             box_px: 1.0,
             label_px: 13.0,
             status_px: 13.0,
             banner_px: 22.0,
+        }
+    }
+}
+
+impl Style {
+    /// Where all things are of one class, a colour tells them apart and their name says nothing.
+    pub fn of_classes(count: usize) -> Style {
+        match count {
+            1 => Style {
+                colour_of: ColourOf::Instance,
+                boxes: false,
+                ..Style::default()
+            },
+            _ => Style::default(),
+        }
+    }
+
+    /// `place`: the instance's in the order of scores.
+    pub(super) fn colour(&self, class_id: u32, place: usize) -> Rgb {
+        match self.colour_of {
+            ColourOf::Class => class_colour(class_id),
+            ColourOf::Instance => class_colour((place % PALETTE.len()) as u32),
         }
     }
 }
@@ -73,7 +108,7 @@ const PALETTE: [Rgb; 16] = [
 ];
 
 /// The colour of a class, the same in every picture.
-pub(super) fn class_colour(class_id: u32) -> Rgb {
+fn class_colour(class_id: u32) -> Rgb {
     let round = class_id / PALETTE.len() as u32;
     let Rgb(r, g, b) = PALETTE[class_id as usize % PALETTE.len()];
     match round % 3 {
@@ -112,6 +147,15 @@ mod tests {
                 assert!(apart >= 90, "{a} {b} {apart}");
             }
         }
+    }
+
+    #[test]
+    fn things_of_one_class_differ_in_colour_and_bear_no_plates() {
+        let style = Style::of_classes(1);
+        assert!(!style.boxes && style.colour(0, 0) != style.colour(0, 1));
+        assert_eq!(style.colour(0, 2), style.colour(0, 18));
+        let named = Style::of_classes(2);
+        assert!(named.boxes && named.colour(1, 0) == named.colour(1, 5));
     }
 
     #[test]

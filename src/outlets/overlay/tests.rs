@@ -38,11 +38,11 @@ pub(crate) fn instance_of(class_id: u32, score: f32, size: ImageSize, inside: im
         score,
         bounds,
         mask: Some(InstanceMask {
-            soft: SoftMask {
+            soft: Some(SoftMask {
                 roi: bounds,
                 side: 1,
                 values: vec![255],
-            },
+            }),
             runs: Some(MaskRuns {
                 x: x0,
                 y: y0,

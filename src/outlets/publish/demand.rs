@@ -147,7 +147,7 @@ mod tests {
             score: 1.0,
             bounds,
             mask: has.then(|| InstanceMask {
-                soft: soft.clone(),
+                soft: Some(soft.clone()),
                 runs: None,
             }),
         });

@@ -108,7 +108,8 @@ impl Compositor {
         let seen = &raster.seen[y * self.width..(y + 1) * self.width];
         self.lay_backdrop(y);
         self.lay_belt(y, seen, subjects, stage);
-        self.lay_objects(y, seen, subjects, stage);
+        let row = ring_row(&mut self.ring, y % self.ring_rows, self.width);
+        lay_objects(&mut self.batch, y, seen, subjects, stage, row);
     }
 
     /// A row made earlier, one of the last `ring_rows`.
@@ -118,17 +119,10 @@ impl Compositor {
         &self.ring[at..at + stride]
     }
 
-    fn planes(ring: &mut [f32], slot: usize, width: usize) -> [&mut [f32]; 3] {
-        let row = &mut ring[slot * width * 3..(slot + 1) * width * 3];
-        let (r, rest) = row.split_at_mut(width);
-        let (g, b) = rest.split_at_mut(width);
-        [r, g, b]
-    }
-
     fn lay_backdrop(&mut self, y: usize) {
         let width = self.width;
         let [x0, x1] = self.backdrop.belt_span[y].map(|v| v as usize);
-        let rows = Self::planes(&mut self.ring, y % self.ring_rows, width);
+        let rows = planes(ring_row(&mut self.ring, y % self.ring_rows, width), width);
         for (row, still) in rows.into_iter().zip(&self.backdrop.still) {
             let still = &still[y * width..(y + 1) * width];
             row[..x0].copy_from_slice(&still[..x0]);
@@ -162,7 +156,7 @@ impl Compositor {
         );
         let [lr, lg, lb] = &self.row_light;
         let light = lr[x0..x1].iter().zip(&lg[x0..x1]).zip(&lb[x0..x1]);
-        let [r, g, b] = Self::planes(&mut self.ring, y % self.ring_rows, width);
+        let [r, g, b] = planes(ring_row(&mut self.ring, y % self.ring_rows, width), width);
         let out = r[x0..x1].iter_mut().zip(&mut g[x0..x1]).zip(&mut b[x0..x1]);
         let linear = &self.linear;
         for (((((r, g), b), ((lr, lg), lb)), &at), &name) in out.zip(light).zip(at).zip(&seen[x0..x1]) {
@@ -177,30 +171,40 @@ impl Compositor {
             *b = lb * linear[(texel >> 16 & 0xFF) as usize];
         }
     }
+}
 
-    fn lay_objects(&mut self, y: usize, seen: &[u32], subjects: &[Subject], stage: &Stage) {
-        let slot = y % self.ring_rows;
-        let mut x = 0;
-        while x < seen.len() {
-            if seen[x] == 0 {
-                x += 1;
-                continue;
-            }
-            // A run that sees one part of one object.
-            let owner = stage.owners[seen[x] as usize - 1];
-            let mut end = x + 1;
-            while end < seen.len() && end - x < LANES && seen[end] != 0 {
-                if stage.owners[seen[end] as usize - 1] != owner {
-                    break;
-                }
-                end += 1;
-            }
-            let rows = Self::planes(&mut self.ring, slot, self.width).map(|row| &mut row[x..end]);
-            let subject = &subjects[owner.object as usize];
-            self.batch
-                .shade(stage, subject, owner.part, &seen[x..end], [x, y], rows);
-            x = end;
+fn ring_row(ring: &mut [f32], slot: usize, width: usize) -> &mut [f32] {
+    &mut ring[slot * width * 3..(slot + 1) * width * 3]
+}
+
+/// The three planes of a row of light.
+pub fn planes(row: &mut [f32], width: usize) -> [&mut [f32]; 3] {
+    let (r, rest) = row.split_at_mut(width);
+    let (g, b) = rest.split_at_mut(width);
+    [r, g, b]
+}
+
+/// Shade the objects that row `y` sees over what is behind them in `row`.
+pub fn lay_objects(batch: &mut Batch, y: usize, seen: &[u32], subjects: &[Subject], stage: &Stage, row: &mut [f32]) {
+    let mut x = 0;
+    while x < seen.len() {
+        if seen[x] == 0 {
+            x += 1;
+            continue;
         }
+        // A run that sees one part of one object.
+        let owner = stage.owners[seen[x] as usize - 1];
+        let mut end = x + 1;
+        while end < seen.len() && end - x < LANES && seen[end] != 0 {
+            if stage.owners[seen[end] as usize - 1] != owner {
+                break;
+            }
+            end += 1;
+        }
+        let rows = planes(row, seen.len()).map(|row| &mut row[x..end]);
+        let subject = &subjects[owner.object as usize];
+        batch.shade(stage, subject, owner.part, &seen[x..end], [x, y], rows);
+        x = end;
     }
 }
 

@@ -22,7 +22,7 @@ pub struct Sensor {
     pub vignette: f32,
     /// Brightness slope over the picture (falling off from the lamp), per half width.
     pub slope: [f32; 2],
-    /// Blur, standard deviation in pixels of a frame 640 wide.
+    /// Blur, standard deviation in pixels of a frame 640 wide; below 0 the camera sharpens instead.
     pub blur_640: [f32; 2],
     /// Noise in output levels of a frame 640 wide, in the dark and in full light.
     pub noise: [f32; 2],

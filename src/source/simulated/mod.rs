@@ -23,6 +23,7 @@ mod shade;
 mod shadow;
 mod shapes;
 pub mod synth;
+mod tabletop;
 #[cfg(test)]
 mod tests;
 mod texture;
@@ -33,8 +34,28 @@ use std::fmt;
 pub use scene::Scene;
 pub use truth::TruthInstance;
 
-/// Names by class id.
+/// The conveyor's classes by class id.
 pub const CLASS_NAMES: [&str; 8] = ["box", "bottle", "can", "mug", "ball", "bolt", "bag", "cone"];
+
+/// What the camera looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SceneKind {
+    /// A moving belt with objects of the classes in `CLASS_NAMES`.
+    #[default]
+    Conveyor,
+    /// Any things on any table, each picture another; one class, `object`.
+    Tabletop,
+}
+
+impl SceneKind {
+    /// Names by class id.
+    pub fn class_names(self) -> &'static [&'static str] {
+        match self {
+            SceneKind::Conveyor => &CLASS_NAMES,
+            SceneKind::Tabletop => &["object"],
+        }
+    }
+}
 
 /// What to simulate.
 #[derive(Clone, Debug, PartialEq)]

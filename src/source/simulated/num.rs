@@ -71,6 +71,12 @@ pub fn floor(x: f32) -> i32 {
     k - i32::from(near - WHOLE > x)
 }
 
+/// How far `x` is above the whole number below it.
+#[inline(always)]
+pub fn fract(x: f32) -> f32 {
+    x - floor(x) as f32
+}
+
 #[inline(always)]
 pub fn lerp(a: f32, b: f32, t: f32) -> f32 {
     a + (b - a) * t

@@ -104,6 +104,7 @@ impl Scene {
             belt: times(belt.colour, add(light.sky, scale(light.key, light.towards[2]))),
             strips: [cos(a), sin(a)],
             strip_at: dice.range(0.15, 0.5),
+            near_ground: [0.5, 34.0],
             light,
         };
         let start = f64::from(dice.range(0.0, 4000.0));

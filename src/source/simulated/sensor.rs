@@ -25,9 +25,10 @@ pub struct Development {
 
 const GRAIN: usize = 32768;
 
-/// Weights of a Gaussian of standard deviation `sigma` pixels, normalised; variance kept right for small ones.
+/// Weights of a Gaussian of standard deviation `sigma` pixels, normalised; variance kept right for small ones. Below
+/// 0 it sharpens by as much.
 fn kernel(sigma: f32) -> Vec<f32> {
-    let w = sigma * sigma * 0.5;
+    let w = sigma * sigma.abs() * 0.5;
     if w <= 0.26 {
         return vec![w, 1.0 - 2.0 * w, w];
     }

@@ -45,6 +45,8 @@ pub struct Surroundings {
     pub strips: [f32; 2],
     pub strip_at: f32,
     pub belt: V3,
+    /// Share of the light from all round that reaches a surface on the ground, and the height at which all does.
+    pub near_ground: [f32; 2],
 }
 
 impl Surroundings {
@@ -161,6 +163,7 @@ impl Batch {
     /// Unit normals, key light with its shadows, and light from all round.
     fn diffuse(&mut self, stage: &Stage, m: &Material, count: usize) {
         let light = &stage.around.light;
+        let [least, full_at] = stage.around.near_ground;
         for k in 0..LANES {
             let normal = [self.n[0][k], self.n[1][k], self.n[2][k]];
             let length = dot(normal, normal);
@@ -182,8 +185,8 @@ impl Batch {
             let ao = self.ao[k];
             let t = [self.texel[0][k], self.texel[1][k], self.texel[2][k]];
             let albedo = scale(mix(mix(m.a, m.b, t[0]), m.c, t[1]), t[2]);
-            let ground = smooth(-2.0, 34.0, self.p[2][k]);
-            let dim = ao * lerp(0.5, 1.0, ground);
+            let ground = smooth(-2.0, full_at, self.p[2][k]);
+            let dim = ao * lerp(least, 1.0, ground);
             let up = 0.5 + 0.5 * self.n[2][k];
             let soft = add(scale(light.sky, up * dim), scale(light.bounce, (1.0 - up) * dim * 0.8));
             let colour = times(albedo, add(soft, scale(light.key, lit * (0.4 + 0.6 * ao))));

@@ -55,7 +55,7 @@ impl ShadowGrid {
             open: vec![255; n],
             scratch: vec![0; n],
             landed: Vec::new(),
-            soft_cells: ((softness / CELL) as usize).clamp(1, 4),
+            soft_cells: ((softness / CELL) as usize).clamp(1, 12),
         }
     }
 
@@ -195,7 +195,7 @@ impl ShadowGrid {
 
 /// Visit the cells whose centres the triangle covers, with z there. `facing`: skip triangles turned away.
 #[inline(always)]
-fn cells(q: [[f32; 3]; 3], nx: usize, ny: usize, facing: bool, mut visit: impl FnMut(usize, f32)) {
+pub fn cells(q: [[f32; 3]; 3], nx: usize, ny: usize, facing: bool, mut visit: impl FnMut(usize, f32)) {
     let (ux, uy) = (q[1][0] - q[0][0], q[1][1] - q[0][1]);
     let (vx, vy) = (q[2][0] - q[0][0], q[2][1] - q[0][1]);
     let area = ux * vy - uy * vx;

@@ -4,7 +4,7 @@
 //! many threads write it, and a longer one begins with the shorter one.
 
 use super::num::hash;
-use super::{CLASS_NAMES, RenderedFrame, Scene, SceneConfig, SceneError, TruthInstance};
+use super::{RenderedFrame, Scene, SceneConfig, SceneError, SceneKind, TruthInstance, tabletop};
 use crate::geometry::ImageSize;
 use crate::instances::MaskRuns;
 use serde::Serialize;
@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// Of the conveyor's pictures; each of the tabletop's has its own.
 const JPEG_QUALITY: u8 = 92;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,7 @@ impl ImageFormat {
 
 #[derive(Clone, Debug)]
 pub struct SynthOptions {
+    pub scene: SceneKind,
     pub first_seed: u64,
     pub count: u64,
     pub out_dir: PathBuf,
@@ -49,7 +51,8 @@ pub struct SynthOptions {
 pub struct SynthSummary {
     pub images: u64,
     pub annotations: u64,
-    pub per_class: [u64; 8],
+    /// By class id of the scene's kind.
+    pub per_class: Vec<u64>,
 }
 
 #[derive(Debug)]
@@ -194,7 +197,7 @@ pub fn write_dataset(options: &SynthOptions, progress: &dyn Fn(u64)) -> Result<S
     let mut summary = SynthSummary {
         images: options.count,
         annotations: coco.annotations.len() as u64,
-        per_class: [0; 8],
+        per_class: vec![0; options.scene.class_names().len()],
     };
     for a in &coco.annotations {
         summary.per_class[a.category_id as usize - 1] += 1;
@@ -224,7 +227,9 @@ fn collect(options: &SynthOptions, parts: Vec<(u64, Vec<Annotation>)>) -> Coco {
             annotations.push(a);
         }
     }
-    let categories = CLASS_NAMES
+    let categories = options
+        .scene
+        .class_names()
         .iter()
         .enumerate()
         .map(|(k, name)| Category { id: k as u32 + 1, name })
@@ -253,10 +258,19 @@ fn one_image(options: &SynthOptions, dir: &Path, k: u64) -> Result<Vec<Annotatio
         height: options.height,
         ..SceneConfig::default()
     };
-    let mut scene = Scene::new(config).map_err(|source| SynthError::Scene { seed, source })?;
-    let frame = scene.render(hash(seed) % 100_000);
+    let fail = |source| SynthError::Scene { seed, source };
+    let (frame, quality) = match options.scene {
+        SceneKind::Conveyor => {
+            let mut scene = Scene::new(config).map_err(fail)?;
+            (scene.render(hash(seed) % 100_000), JPEG_QUALITY)
+        }
+        SceneKind::Tabletop => {
+            let picture = tabletop::picture(&config).map_err(fail)?;
+            (picture.frame, picture.jpeg_quality)
+        }
+    };
     let path = dir.join(file_name(k, options.format));
-    let bytes = encode(&frame, options.format).map_err(|source| SynthError::Encode {
+    let bytes = encode(&frame, options.format, quality).map_err(|source| SynthError::Encode {
         path: path.clone(),
         source,
     })?;
@@ -286,12 +300,12 @@ fn annotations(frame: &RenderedFrame, image_id: u64) -> Vec<Annotation> {
     frame.truth.iter().filter_map(annotation).collect()
 }
 
-fn encode(frame: &RenderedFrame, format: ImageFormat) -> Result<Vec<u8>, image::ImageError> {
+fn encode(frame: &RenderedFrame, format: ImageFormat, quality: u8) -> Result<Vec<u8>, image::ImageError> {
     use image::ImageEncoder;
     let mut out = Vec::new();
     let colour = image::ExtendedColorType::Rgb8;
     match format {
-        ImageFormat::Jpeg => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY).write_image(
+        ImageFormat::Jpeg => image::codecs::jpeg::JpegEncoder::new_with_quality(&mut out, quality).write_image(
             &frame.rgb,
             frame.width,
             frame.height,
@@ -326,6 +340,7 @@ mod tests {
     fn options(name: &str, threads: usize) -> SynthOptions {
         let out_dir = std::env::temp_dir().join(format!("maskcast-synth-{}-{name}", std::process::id()));
         SynthOptions {
+            scene: SceneKind::Conveyor,
             first_seed: 40,
             count: 4,
             out_dir,
@@ -376,6 +391,27 @@ mod tests {
         assert_eq!(json["categories"][0]["name"], "box");
         assert_eq!(first["segmentation"]["size"], serde_json::json!([120, 160]));
         for dir in [one.out_dir, three.out_dir] {
+            fs::remove_dir_all(dir).expect("the folder can be removed");
+        }
+    }
+
+    #[test]
+    fn a_tabletop_data_set_has_one_category_and_does_not_depend_on_threads() {
+        let set = |name, threads| SynthOptions {
+            scene: SceneKind::Tabletop,
+            ..options(name, threads)
+        };
+        let (one, two) = (set("table-one", 1), set("table-two", 2));
+        let summary = write_dataset(&one, &|_| {}).expect("a data set");
+        assert_eq!(summary, write_dataset(&two, &|_| {}).expect("the same data set"));
+        let files = contents(&one.out_dir);
+        assert!(files == contents(&two.out_dir));
+        assert_eq!(summary.per_class, [summary.annotations]);
+        let json: serde_json::Value = serde_json::from_slice(&files[4].1).expect("JSON");
+        assert_eq!(json["categories"], serde_json::json!([{"id": 1, "name": "object"}]));
+        let list = json["annotations"].as_array().expect("a list");
+        assert!(!list.is_empty() && list.iter().all(|a| a["category_id"] == 1));
+        for dir in [one.out_dir, two.out_dir] {
             fs::remove_dir_all(dir).expect("the folder can be removed");
         }
     }

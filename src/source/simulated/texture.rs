@@ -55,10 +55,20 @@ impl Noise {
     pub fn at(&self, x: i32, y: i32) -> f32 {
         self.cells[((y as usize & 255) << 8) | (x as usize & 255)]
     }
+
+    /// Between cells too.
+    #[inline(always)]
+    pub fn between(&self, x: f32, y: f32) -> f32 {
+        let (xi, yi) = (floor(x), floor(y));
+        let (fx, fy) = (x - xi as f32, y - yi as f32);
+        let top = lerp(self.at(xi, yi), self.at(xi + 1, yi), fx);
+        let low = lerp(self.at(xi, yi + 1), self.at(xi + 1, yi + 1), fx);
+        lerp(top, low, fy)
+    }
 }
 
 impl Texture {
-    fn plain() -> Self {
+    pub(super) fn plain() -> Self {
         Texture {
             texels: Box::new([[0, 0, 128, 255]; SIDE * SIDE]),
         }
@@ -99,7 +109,7 @@ impl Texture {
         }
     }
 
-    fn fill(&mut self, x0: i32, y0: i32, x1: i32, y1: i32, channel: usize, value: u8) {
+    pub(super) fn fill(&mut self, x0: i32, y0: i32, x1: i32, y1: i32, channel: usize, value: u8) {
         for y in y0..y1 {
             for x in x0..x1 {
                 let k = (y as usize & MASK) * SIDE + (x as usize & MASK);
@@ -108,7 +118,7 @@ impl Texture {
         }
     }
 
-    fn disc(&mut self, cx: i32, cy: i32, r: i32, channel: usize, value: u8) {
+    pub(super) fn disc(&mut self, cx: i32, cy: i32, r: i32, channel: usize, value: u8) {
         for y in -r..=r {
             for x in -r..=r {
                 if x * x + y * y <= r * r {
@@ -120,7 +130,7 @@ impl Texture {
     }
 
     /// Rows of dashes that read as print.
-    fn print(&mut self, dice: &mut Dice, area: [i32; 4], line: i32, channel: usize, value: u8) {
+    pub(super) fn print(&mut self, dice: &mut Dice, area: [i32; 4], line: i32, channel: usize, value: u8) {
         let [x0, y0, x1, y1] = area;
         let mut y = y0;
         while y + line <= y1 {
@@ -135,7 +145,7 @@ impl Texture {
         }
     }
 
-    fn bars(&mut self, dice: &mut Dice, area: [i32; 4], channel: usize, value: u8) {
+    pub(super) fn bars(&mut self, dice: &mut Dice, area: [i32; 4], channel: usize, value: u8) {
         let mut x = area[0];
         while x < area[2] {
             let w = 1 + dice.below(3) as i32;
@@ -144,7 +154,7 @@ impl Texture {
         }
     }
 
-    fn mottle(&mut self, noise: &Noise, strength: f32, stretch: (i32, i32)) {
+    pub(super) fn mottle(&mut self, noise: &Noise, strength: f32, stretch: (i32, i32)) {
         for y in 0..SIDE as i32 {
             for x in 0..SIDE as i32 {
                 let n = noise.at(x * stretch.0, y * stretch.1) - 0.5;
@@ -337,5 +347,26 @@ pub fn bands(dice: &mut Dice, noise: &Noise) -> Texture {
         t.fill(0, y, 128, y + h, 3, 255);
     }
     t.mottle(noise, 0.22, (2, 2));
+    t
+}
+
+/// Peel, shell and bark: blotches and specks of two more colours, dull in places.
+pub fn skin(dice: &mut Dice, noise: &Noise) -> Texture {
+    let mut t = Texture::plain();
+    t.mottle(noise, dice.range(0.1, 0.5), (px(dice, 1, 4), px(dice, 1, 4)));
+    let (ox, oy) = (px(dice, 0, 256), px(dice, 0, 256));
+    let (coarse, stretch) = (px(dice, 1, 4), px(dice, 1, 5));
+    let (from, amount) = (dice.range(0.4, 0.6), dice.range(60.0, 255.0));
+    let patch = dice.range(0.55, 0.75);
+    for y in 0..SIDE as i32 {
+        for x in 0..SIDE as i32 {
+            let n = noise.at(x * coarse * stretch + ox, y * coarse + oy);
+            let m = noise.at(x * 2 + oy, y * 2 + ox);
+            let k = &mut t.texels[y as usize * SIDE + x as usize];
+            k[0] = (super::num::smooth(from, from + 0.25, n) * amount) as u8;
+            k[1] = (super::num::smooth(patch, patch + 0.1, m) * 220.0) as u8;
+            k[3] = (255.0 - super::num::smooth(0.35, 0.8, m) * 170.0) as u8;
+        }
+    }
     t
 }

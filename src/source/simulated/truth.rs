@@ -12,7 +12,7 @@ const LEAST_VISIBLE: f32 = 0.1;
 pub struct TruthInstance {
     /// The same object in every frame it shows in.
     pub object_id: u64,
-    /// Index into `CLASS_NAMES`.
+    /// Index into the class names of the scene's kind.
     pub class_id: u32,
     /// Tight box of the visible pixels.
     pub x: u32,

@@ -115,11 +115,11 @@ fn the_encoder_reproduces_the_known_messages() {
                     score: i.score,
                     bounds: i.bounds,
                     mask: i.mask.clone().map(|runs| InstanceMask {
-                        soft: SoftMask {
+                        soft: Some(SoftMask {
                             roi: i.bounds,
                             side: 28,
                             values: vec![0; 784],
-                        },
+                        }),
                         runs: Some(runs),
                     }),
                 })

@@ -69,11 +69,11 @@ fn masked(class_id: u32, score: f32, x: u32, y: u32, rows: &[&str]) -> Instance 
         score,
         bounds,
         mask: Some(InstanceMask {
-            soft: SoftMask {
+            soft: Some(SoftMask {
                 roi: bounds,
                 side: 28,
                 values: vec![255; 784],
-            },
+            }),
             runs: MaskRuns::from_dense(x, y, w, h, &dense),
         }),
     }

@@ -110,11 +110,11 @@ pub(super) fn with_mask(class_id: u32, score: f32, x: u32, y: u32, side: u32, de
         score,
         bounds,
         mask: Some(InstanceMask {
-            soft: SoftMask {
+            soft: Some(SoftMask {
                 roi: bounds,
                 side: 28,
                 values: vec![255; 784],
-            },
+            }),
             runs: MaskRuns::from_dense(x, y, side, side, dense),
         }),
     }
