@@ -133,7 +133,9 @@ def collate(samples):
 def stream(batches, workers=1, ahead=4, pin=False):
     """-> iterator of batches, made in `workers` processes up to `ahead` batches early; page-locked for a GPU to fetch.
 
-    The workers are started anew instead of forked: OpenCV's and CUDA's threads do not survive a fork.
+    The workers are started anew instead of forked: OpenCV's and CUDA's threads do not survive a fork. The generator of its own
+    keeps the loader from drawing of the process's random numbers, which a resumed run must find as they were.
     """
     how = {"prefetch_factor": ahead, "multiprocessing_context": "spawn"} if workers else {}
+    how["generator"] = torch.Generator()
     return iter(DataLoader(batches, batch_size=None, num_workers=workers, pin_memory=pin, **how))

@@ -58,6 +58,7 @@ class Rows:
 
         matplotlib.use("Agg")
         import matplotlib.pyplot as plt
+        from matplotlib.ticker import FormatStrFormatter, LogLocator
 
         losses, points = self.table("rows.csv", FIELDS), self.table("ap.csv", ("step", "minutes", *NAMES))
         style = {"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.25, "font.size": 10}
@@ -66,6 +67,9 @@ class Rows:
             for name, colour in COLOURS.items():
                 left.plot([r["minutes"] for r in losses], [r[name] for r in losses], color=colour, lw=1.5, label=name)
             left.set(title="Losses", xlabel="minutes", yscale="log")
+            left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            left.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+            left.minorticks_off()
             if losses:
                 left.legend(frameon=False, ncols=3, fontsize=9)
             for name in NAMES:

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from .. import annotations, nuclei, split
+from .. import annotations, split
 from ..dataset import CocoSet, read_rgb
 from . import pictures
 
@@ -211,16 +211,6 @@ class Cache(Folder):
         one = CocoSet(data.pictures, data.folder, self.folder / "cache")
         data.pictures[0].stamp = (1, 2)
         self.assertNotEqual(CocoSet(data.pictures, data.folder, self.folder / "cache").path, one.path)
-
-
-class Nuclei(Folder):
-    def test_a_label_map_becomes_one_mask_a_nucleus(self):
-        labels = np.zeros((20, 30), np.uint16)
-        labels[2:8, 3:9], labels[10:12, 20:25], labels[19, 29] = 1, 300, 7  # the last is a speck
-        found = nuclei.instances(labels)
-        self.assertEqual([(area, box) for area, box, _ in found], [(36, [3, 2, 6, 6]), (10, [20, 10, 5, 2])])
-        mask = coco_mask.decode({"size": [20, 30], "counts": found[1][2]})
-        np.testing.assert_array_equal(mask, labels == 300)
 
 
 class Written(Folder):

@@ -12,7 +12,7 @@ from ..dataset import GRID
 from ..export import export, restore
 from ..loader import match_anchors
 from ..losses import decode, mask_logits
-from ..model import Facts, anchors_for, build, detect
+from ..model import Facts, anchors_for, build, detect, letterbox
 from ..roi import FeatureRows
 
 FACTS = Facts("resnet18c256-fpn64", num_classes=4, input_width=128, input_height=96, canonical_scale=48)
@@ -51,6 +51,15 @@ class AgainstTorchvision(unittest.TestCase):
         anchors, deltas = torch.tensor([[2.0, 4.0, 12.0, 34.0]]), torch.tensor([[0.3, -0.2, 0.5, 9.0]])
         want = self.model.rpn.box_coder.decode(deltas, [anchors])[:, 0]
         torch.testing.assert_close(decode(anchors, deltas), want)
+
+
+class Fitting(unittest.TestCase):
+    def test_pictures_are_fitted_as_in_rust(self):
+        facts = Facts("resnet18c256-fpn64", num_classes=4, input_width=384, input_height=288)
+        cases = {(640, 480): (384, 288), (1280, 720): (384, 216), (480, 640): (216, 288), (10_000, 1): (384, 1)}
+        cases[(500, 333)] = (384, 255)  # 255.7
+        for size, expected in cases.items():
+            self.assertEqual(letterbox(*size, facts), expected)
 
 
 class Targets(unittest.TestCase):

@@ -65,12 +65,14 @@ class Run(unittest.TestCase):
 
 class Resume(Run):
     def test_a_stopped_and_resumed_run_gives_the_weights_of_one_that_was_not(self):
-        whole = self.trainer("whole", "--steps", "8")
+        # Stopped within a phase: the whole run makes no new loader there.
+        more = "--steps", "8", "--fine-from", "0.75"
+        whole = self.trainer("whole", *more)
         self.assertTrue(self.quietly(whole.run)[0])
-        stopped, ended = self.stopped_at(3, "parts", "--steps", "8")
+        stopped, ended = self.stopped_at(3, "parts", *more)
         self.assertFalse(ended)
         self.assertEqual(stopped.step, 4)  # at the next averaging
-        resumed = self.trainer("parts", "--steps", "8", "--resume")
+        resumed = self.trainer("parts", *more, "--resume")
         self.assertEqual(resumed.step, 4)
         self.assertTrue(self.quietly(resumed.run)[0])
         for kind in ("model", "ema"):
