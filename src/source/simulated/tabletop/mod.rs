@@ -5,6 +5,7 @@
 //!
 //! Flat prints, stains, shadows and the room itself are no instances; every separate body is one.
 
+mod clear;
 mod decal;
 mod room;
 mod shapes;
@@ -32,6 +33,7 @@ use super::shadow::ShadowGrid;
 use super::texture::{Noise, Texture};
 use super::truth::instances;
 use super::{RenderedFrame, SceneConfig, SceneError};
+use clear::{Pane, Spot};
 use room::Room;
 use shapes::Theme;
 use things::Things;
@@ -52,7 +54,7 @@ pub fn picture(config: &SceneConfig) -> Result<Picture, SceneError> {
     let noise = Noise::new(seed);
     let theme = Theme::draw(&mut dice(6));
     let camera = view::camera(&mut dice(1), theme, config.width, config.height);
-    let room = Room::draw(&mut dice(2), &camera);
+    let room = Room::draw(&mut dice(2), &camera, theme);
     let light = view::light(&mut dice(3), room.colour());
     let mut things = Things::default();
     things.fill(&mut dice(4), theme, &camera, &room, config);
@@ -132,6 +134,7 @@ struct Shot {
     /// The things upside down under the ground, as a polished one shows them.
     mirrored: Option<Raster>,
     subjects: Vec<Subject>,
+    panes: Vec<Option<Pane>>,
     shadows: ShadowGrid,
 }
 
@@ -142,11 +145,14 @@ impl Shot {
             raster: Raster::new(width, height),
             mirrored: (room.mirror() > 0.0).then(|| Raster::new(width, height)),
             subjects: Vec::new(),
+            panes: things.panes(camera),
             shadows: things.shadow_grid(light.towards, light.softness),
         };
         let mut seen = Vec::new();
         for (number, (thing, mesh, posed)) in things.each().enumerate() {
-            out.shadows.cast(posed.iter().map(Posed::position), &mesh.triangles);
+            if out.panes[number].as_ref().is_none_or(Pane::casts) {
+                out.shadows.cast(posed.iter().map(Posed::position), &mesh.triangles);
+            }
             let view = unit(sub(camera.at, thing.middle));
             out.subjects.push(Subject {
                 clear: thing.materials.iter().any(|m| m.clear > 0.0),
@@ -167,6 +173,21 @@ impl Shot {
         }
         out.shadows.settle();
         out
+    }
+
+    /// What row `y` sees of the clear walls of panes, pixel by pixel.
+    fn spots<'a>(&'a self, y: usize, things: &Things, light: &Light, out: &mut Vec<Option<(&'a Pane, Spot)>>) {
+        out.clear();
+        let row = &self.raster.seen[y * self.raster.width..(y + 1) * self.raster.width];
+        out.extend(row.iter().enumerate().map(|(x, &name)| {
+            let owner = self.raster.owners.get((name as usize).wrapping_sub(1))?;
+            let pane = self.panes[owner.object as usize].as_ref().filter(|_| owner.part != 2)?;
+            let (cx, cy) = (x as f32 + 0.5, y as f32 + 0.5);
+            Some((
+                pane,
+                pane.spot(&self.raster, &things.posed, name as usize, cx, cy, light),
+            ))
+        }));
     }
 
     /// Linear light of the pixels, row by row in three planes.
@@ -200,14 +221,25 @@ impl Shot {
         let mut light = vec![0.0f32; out_width * (self.raster.height / SAMPLES) * 3];
         let mut row = vec![0.0f32; width * 3];
         let mut below = vec![0.0f32; width * 3];
+        let mut through = vec![0.0f32; width * 3];
+        let mut spots = Vec::with_capacity(width);
         let mut batch = Batch::new();
         for y in 0..self.raster.height {
             let seen = &self.raster.seen[y * width..(y + 1) * width];
-            let covered = |x: usize| {
-                seen[x] != 0 && !self.subjects[self.raster.owners[seen[x] as usize - 1].object as usize].clear
+            self.spots(y, things, &around.light, &mut spots);
+            let sight = |x: usize| {
+                let here = [x as f32 + 0.5, y as f32 + 0.5];
+                if seen[x] == 0 {
+                    return Some(here);
+                }
+                let object = self.raster.owners[seen[x] as usize - 1].object as usize;
+                match spots[x] {
+                    Some((pane, spot)) => Some(pane.place(&spot, here[0], here[1])),
+                    None => self.subjects[object].clear.then_some(here),
+                }
             };
             let behind = planes(&mut row, width);
-            room.lay(y, camera, &around.light, &self.shadows, noise, covered, behind);
+            room.lay(camera, &around.light, &self.shadows, noise, sight, behind);
             if let Some((raster, stage)) = &mirrored {
                 let seen = &raster.seen[y * width..(y + 1) * width];
                 below.copy_from_slice(&row);
@@ -221,7 +253,17 @@ impl Shot {
                     }
                 }
             }
+            through.copy_from_slice(&row);
             lay_objects(&mut batch, y, seen, &self.subjects, &upright, &mut row);
+            for (x, spot) in spots.iter().enumerate() {
+                let Some((pane, spot)) = spot else { continue };
+                let at = [x, x + width, x + 2 * width];
+                let (behind, shaded) = (at.map(|k| through[k]), at.map(|k| row[k]));
+                let seen = pane.light(spot, behind, shaded, &around.light, noise);
+                for (k, light) in at.into_iter().zip(seen) {
+                    row[k] = light;
+                }
+            }
             let at = y / SAMPLES * out_width * 3;
             let sums = &mut light[at..at + out_width * 3];
             for (sum, samples) in sums.iter_mut().zip(row.chunks_exact(SAMPLES)) {

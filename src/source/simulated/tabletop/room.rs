@@ -8,6 +8,7 @@ use super::super::num::{Dice, V3, add, cos, dot, floor, fract, lerp, mix, scale,
 use super::super::shadow::ShadowGrid;
 use super::super::texture::Noise;
 use super::decal::Decal;
+use super::shapes::Theme;
 use super::surface::Surface;
 
 /// Light thrown in a pattern: through blinds, through leaves.
@@ -55,17 +56,35 @@ enum Hit {
 }
 
 impl Room {
-    pub fn draw(dice: &mut Dice, camera: &Camera) -> Room {
-        let ground = Surface::draw(dice);
+    pub fn draw(dice: &mut Dice, camera: &Camera, theme: Theme) -> Room {
+        // A bare light table before a grey wall, as in a laboratory.
+        let bare = dice.chance(if theme == Theme::Clear { 0.45 } else { 0.06 });
+        let pale = |dice: &mut Dice, v: f32| {
+            let w = dice.range(-0.08, 0.08);
+            [v * (1.0 + w), v, v * (1.0 - w)]
+        };
+        let ground = if bare {
+            let v = dice.range(0.5, 0.95);
+            let a = pale(dice, v);
+            Surface::plain(dice, a)
+        } else {
+            Surface::draw(dice)
+        };
         let mut mats = Vec::new();
-        while mats.len() < 2 && dice.chance(0.3) {
+        while mats.len() < 2 && !bare && dice.chance(0.3) {
             mats.push(Mat::draw(dice));
         }
-        let decals = (0..dice.below(12))
+        let decals = (0..dice.below(if bare { 3 } else { 12 }))
             .map(|_| Decal::draw(dice, [camera.at[0], 0.0], 420.0))
             .collect();
         let low = camera.tilt > 0.5;
-        let wall = (low && dice.chance(0.6)).then(|| Wall::draw(dice, &ground));
+        let walled = if bare || theme == Theme::Clear { 0.85 } else { 0.6 };
+        let mut wall = (low && dice.chance(walled)).then(|| Wall::draw(dice, &ground));
+        if let Some(wall) = wall.as_mut().filter(|_| bare) {
+            let v = dice.range(0.25, 0.95);
+            let a = pale(dice, v);
+            wall.surface = Surface::plain(dice, a);
+        }
         let edge = if dice.chance(if low { 0.5 } else { 0.12 }) {
             let a = dice.range(-0.6, 0.6) + if low { 0.0 } else { dice.range(-3.1, 3.1) };
             Some(([sin(a), cos(a)], dice.range(150.0, 700.0)))
@@ -119,24 +138,20 @@ impl Room {
         on_table && free
     }
 
-    /// Lay row `y` where `covered` says that no opaque object is.
+    /// Lay a row. `sight` says which place of the picture each of its pixels shows; none where something hides the room.
     pub fn lay(
         &self,
-        y: usize,
         camera: &Camera,
         light: &Light,
         shadows: &ShadowGrid,
         noise: &Noise,
-        covered: impl Fn(usize) -> bool,
+        sight: impl Fn(usize) -> Option<[f32; 2]>,
         rows: [&mut [f32]; 3],
     ) {
         let [r, g, b] = rows;
         let (width, height) = (2.0 * camera.centre[0], 2.0 * camera.centre[1]);
         for (x, ((r, g), b)) in r.iter_mut().zip(g).zip(b).enumerate() {
-            if covered(x) {
-                continue;
-            }
-            let (cx, cy) = (x as f32 + 0.5, y as f32 + 0.5);
+            let Some([cx, cy]) = sight(x) else { continue };
             let ray = camera.ray(cx, cy);
             let colour = match self.hit(camera, ray) {
                 Hit::Ground(p) => self.ground_light(camera, light, shadows, noise, ray, p),

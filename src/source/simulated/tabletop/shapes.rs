@@ -6,7 +6,7 @@
 use super::super::mesh::{Mesh, edge, ring};
 use super::super::num::{Dice, IDENTITY, V3, about_y, cos, sin, smooth};
 use super::solid::{globe, noise3, ridge, signed_power, swept, turned};
-use super::ware;
+use super::{clear, ware};
 use std::f32::consts::{PI, TAU};
 
 /// How a body lies.
@@ -29,6 +29,8 @@ pub enum Kind {
     Fruit,
     Superellipsoid,
     Vessel,
+    /// A see-through vessel.
+    Clear,
     Carton,
     Blob,
     Wrapped,
@@ -45,13 +47,16 @@ pub enum Theme {
     Grown,
     /// Bottles, jars and cups, mostly.
     Vessels,
+    /// Clear bottles, jars and glasses, mostly, seen from low down.
+    Clear,
 }
 
 impl Theme {
     pub fn draw(dice: &mut Dice) -> Theme {
-        match dice.below(8) {
+        match dice.below(12) {
             0 | 1 => Theme::Grown,
             2 | 3 => Theme::Vessels,
+            4..=6 => Theme::Clear,
             _ => Theme::Anything,
         }
     }
@@ -63,7 +68,10 @@ impl Kind {
             Theme::Grown if dice.chance(0.9) => {
                 return dice.pick(&[Kind::Fruit, Kind::Fruit, Kind::Fruit, Kind::Wrapped, Kind::Blob]);
             }
-            Theme::Vessels if dice.chance(0.85) => return Kind::Vessel,
+            Theme::Vessels if dice.chance(0.85) => {
+                return dice.pick(&[Kind::Vessel, Kind::Vessel, Kind::Vessel, Kind::Clear]);
+            }
+            Theme::Clear if dice.chance(0.8) => return Kind::Clear,
             _ => {}
         }
         dice.pick(&[
@@ -73,6 +81,7 @@ impl Kind {
             Kind::Superellipsoid,
             Kind::Vessel,
             Kind::Vessel,
+            Kind::Clear,
             Kind::Vessel,
             Kind::Carton,
             Kind::Blob,
@@ -89,6 +98,7 @@ impl Kind {
             Kind::Fruit => fruit(dice, piece, sides),
             Kind::Superellipsoid => (superellipsoid(dice, sides), Rest::Tumbled),
             Kind::Vessel => ware::vessel(dice, sides),
+            Kind::Clear => clear::vessel(dice, sides),
             Kind::Carton => (ware::carton(dice), Rest::Face),
             Kind::Blob => (blob(dice, piece, sides), Rest::Tumbled),
             Kind::Wrapped => (ware::wrapped(dice, piece, sides), Rest::Lying),

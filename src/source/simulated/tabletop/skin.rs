@@ -3,6 +3,7 @@
 use super::super::look::{Material, any_colour, material_colour};
 use super::super::num::{Dice, V3, mix, scale};
 use super::super::texture::{self, Noise, Texture};
+use super::clear::cap_colour;
 use super::shapes::Kind;
 
 const PLAIN: usize = 0;
@@ -169,7 +170,8 @@ pub fn materials(dice: &mut Dice, kind: Kind, ground: V3) -> [Material; 3] {
             let out = if dice.chance(0.6) { foil } else { paper };
             [out, out, out]
         }
-        Kind::Vessel => vessel(dice, body, steel),
+        // A clear vessel's come with its glass.
+        Kind::Vessel | Kind::Clear => vessel(dice, body, steel),
         Kind::Carton => {
             let face = Material {
                 texture: if dice.chance(0.7) {
@@ -249,9 +251,13 @@ fn vessel(dice: &mut Dice, body: Material, steel: Material) -> [Material; 3] {
         },
         _ => wall,
     };
-    let cap = match dice.below(4) {
+    let cap = match dice.below(6) {
         0 => steel,
         1 => wall,
+        2 | 3 => Material {
+            a: cap_colour(dice),
+            ..body
+        },
         _ => Material {
             a: any_colour(dice),
             ..body

@@ -72,6 +72,18 @@ fn base_colour(dice: &mut Dice) -> V3 {
 }
 
 impl Surface {
+    /// Painted board or paper of one colour.
+    pub fn plain(dice: &mut Dice, a: V3) -> Surface {
+        Surface {
+            kind: Kind::Plain,
+            a,
+            strength: dice.range(0.0, 0.5),
+            folds: 0.0,
+            gloss: if dice.chance(0.7) { 0.0 } else { dice.range(0.0, 0.3) },
+            ..Surface::draw(dice)
+        }
+    }
+
     pub fn draw(dice: &mut Dice) -> Surface {
         let kind = dice.pick(&[
             Kind::Plain,

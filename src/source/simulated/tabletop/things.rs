@@ -7,6 +7,7 @@ use super::super::mesh::Mesh;
 use super::super::num::{Dice, V3, add, scale, times};
 use super::super::shade::Posed;
 use super::super::shadow::ShadowGrid;
+use super::clear::{Glass, Pane};
 use super::room::Room;
 use super::shapes::{Kind, Rest, Theme};
 use super::skin;
@@ -24,6 +25,7 @@ struct Species {
     /// Longest side, world units.
     size: f32,
     materials: [Material; 3],
+    glass: Option<Glass>,
 }
 
 /// A thing in its place.
@@ -33,6 +35,7 @@ pub struct Thing {
     pub posed: std::ops::Range<usize>,
     pub middle: V3,
     pub materials: [Material; 3],
+    pub glass: Option<Glass>,
 }
 
 /// The things of a picture, in their places.
@@ -58,11 +61,19 @@ impl Things {
             .map(|t| (t, &self.meshes[t.mesh], &self.posed[t.posed.clone()]))
     }
 
+    /// How the clear ones let the room through, by number; none for the others.
+    pub fn panes(&self, camera: &Camera) -> Vec<Option<Pane>> {
+        self.each()
+            .map(|(thing, _, posed)| Pane::new(thing.glass?, posed, camera))
+            .collect()
+    }
+
     pub fn fill(&mut self, dice: &mut Dice, theme: Theme, camera: &Camera, room: &Room, config: &SceneConfig) {
         if config.objects == 0 {
             return;
         }
         let wanted = match dice.below(6) {
+            0..=4 if theme == Theme::Clear => dice.range(2.0, 10.0),
             0 => 1.0 + dice.range(0.0, 4.0),
             1..=3 => dice.range(4.0, 16.0),
             _ => dice.range(12.0, 41.0),
@@ -92,19 +103,28 @@ impl Things {
                 margin: dice.range(0.0, 20.0),
             },
         };
-        let sorts = if dice.chance(0.25) { wanted } else { 1 + dice.below(7) };
+        let sorts = if theme == Theme::Clear {
+            1 + dice.below(3)
+        } else if dice.chance(0.25) {
+            wanted
+        } else {
+            1 + dice.below(7)
+        };
         let fineness = config.width as f32 / 640.0;
-        let species: Vec<Species> = (0..sorts.min(wanted))
+        let mut species: Vec<Species> = (0..sorts.min(wanted))
             .map(|_| {
                 let kind = Kind::draw(dice, theme);
                 self.species(dice, kind, size, fineness, room, wanted)
             })
             .collect();
         let mut heap = Heap::new();
-        // A picture without anything would teach little; ten throws find room for something all but always.
-        for n in 0..wanted + 10 {
+        // A picture without anything would teach little: where nothing finds room, ever smaller things are thrown.
+        for n in 0..wanted + 40 {
             if n >= wanted && !self.things.is_empty() {
                 break;
+            }
+            if n >= wanted {
+                species.iter_mut().for_each(|sort| sort.size *= 0.93);
             }
             let sort = &species[dice.below(species.len())];
             self.place(dice, sort, &company, &mut heap, camera, room);
@@ -122,7 +142,7 @@ impl Things {
     ) -> Species {
         let size = size
             * dice.range(0.45, 1.5)
-            * if matches!(kind, Kind::Tool | Kind::Vessel) {
+            * if matches!(kind, Kind::Tool | Kind::Vessel | Kind::Clear) {
                 1.5
             } else {
                 1.0
@@ -141,11 +161,16 @@ impl Things {
             rest = how;
             self.meshes.push(mesh);
         }
+        let glass = (kind == Kind::Clear).then(|| Glass::draw(dice));
         Species {
             meshes: (first..self.meshes.len()).collect(),
             rest,
             size,
-            materials: skin::materials(dice, kind, room.colour()),
+            materials: match &glass {
+                Some(glass) => glass.materials(dice),
+                None => skin::materials(dice, kind, room.colour()),
+            },
+            glass,
         }
     }
 
@@ -193,6 +218,7 @@ impl Things {
                     b: times(m.b, tint),
                     ..m
                 }),
+                glass: sort.glass,
             });
             return;
         }

@@ -11,7 +11,7 @@ use std::f32::consts::TAU;
 pub fn camera(dice: &mut Dice, theme: Theme, width: u32, height: u32) -> Camera {
     let degrees = match (theme, dice.below(10)) {
         (Theme::Grown, 0..=5) => dice.range(0.0, 20.0),
-        (Theme::Vessels, 0..=5) => dice.range(55.0, 84.0),
+        (Theme::Vessels, 0..=5) | (Theme::Clear, 0..=7) => dice.range(55.0, 84.0),
         (_, 0..=3) => dice.range(0.0, 16.0),
         (_, 4..=6) => dice.range(16.0, 52.0),
         (_, 7 | 8) => dice.range(52.0, 74.0),
