@@ -76,11 +76,11 @@ nuclei)
         --anchor-count 256 --pre-nms 400 --post-nms 300 --box-rois 96 --positive-rois 40 --mask-rois 24
     ;;
 object)
-    synth train --scene tabletop --seed 5000000 --count 12000 --size 640x480
-    synth val --scene tabletop --seed 510000000 --count 300 --size 640x480
-    stage object "$(part 60 60)" train --init "$bundled" --seed 4 \
-        --arch resnet18c256-fpn64 --input 640x480 --warmup 100 \
-        --coarse 320x256 --fine 480x384 --coarse-scales 0.7,1.15 --fine-scales 0.8,1.15
+    synth train --scene tabletop --seed 20000000 --count 6000 --size 640x480
+    synth val --scene tabletop --seed 520000000 --count 200 --size 640x480
+    stage object "$(part 22 22)" train --init "$bundled" --seed 4 \
+        --arch resnet18c256-fpn64 --input 640x480 --warmup 60 --hue 0.5 \
+        --coarse 320x256 --fine 480x384 --coarse-scales 0.45,1.1 --fine-scales 0.6,1.15
     ;;
 esac
 

@@ -12,6 +12,7 @@ use super::tiles::TileArgs;
 use crate::evaluate::dataset::DataSet;
 use crate::evaluate::results::Results;
 use crate::evaluate::{Evaluation, Kind, Summary};
+use crate::model::Recipe;
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("what").required(true).args(["engine", "results"])))]
@@ -34,6 +35,9 @@ pub struct Args {
     /// Take the first N images, in order of their id
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Take all categories of the data set as one: for an engine of one class, whatever it is called
+    #[arg(long, conflicts_with = "results")]
+    pub one_class: bool,
     /// Judge the N best detections of an image and class, where COCO takes 100: for pictures of more objects
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub max_detections: u32,
@@ -91,6 +95,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         (None, Some(engine), Some(images)) => {
             if let Some(limit) = args.limit {
                 data.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            }
+            if args.one_class {
+                match Recipe::read(engine)?.classes.as_slice() {
+                    [class] => data.as_one_class(class),
+                    classes => bail!("--one-class: {} has {} classes", engine.display(), classes.len()),
+                }
             }
             let evaluation = Evaluation::new(data.names()).with_max_detections(max_detections);
             let run = engine::run(engine, &data, images, evaluation, &args)
@@ -202,6 +212,7 @@ mod tests {
             "--results r.json --coco a.json --type bbox --pictures p",
             "--engine e.toml --coco a.json --images d --max-detections 9",
             "--results r.json --coco a.json --type bbox --tile 512",
+            "--results r.json --coco a.json --type bbox --one-class",
             "--engine e.toml --coco a.json --images d --tile 512 --overlap 512",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
@@ -231,6 +242,7 @@ mod tests {
             images: None,
             kind: Some(kind),
             limit: None,
+            one_class: false,
             max_detections: 100,
             tiles: TileArgs::default(),
             results_out: None,

@@ -172,6 +172,15 @@ impl DataSet {
         self.categories.iter().map(|c| c.name.clone()).collect()
     }
 
+    /// All categories as one class of this name: for engines that tell objects from ground and not from each other.
+    pub fn as_one_class(&mut self, name: &str) {
+        self.categories.truncate(1);
+        if let Some(category) = self.categories.first_mut() {
+            name.clone_into(&mut category.name);
+        }
+        self.class_of_id.values_mut().for_each(|class| *class = 0);
+    }
+
     /// Whether any annotation has a mask.
     pub fn has_masks(&self) -> bool {
         self.annotations.iter().flatten().any(|a| a.segmentation.is_some())
@@ -308,4 +317,27 @@ pub(super) fn first_fault<T: DeserializeOwned>(
         };
         Some((name, error.to_string()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn categories_can_count_as_one_class() {
+        let truth = serde_json::json!({
+            "images": [{"id": 7, "width": 9, "height": 9}],
+            "categories": [{"id": 4, "name": "fig"}, {"id": 9, "name": "date"}],
+            "annotations": [
+                {"id": 1, "image_id": 7, "category_id": 9, "bbox": [1, 1, 4, 4], "area": 16},
+                {"id": 2, "image_id": 7, "category_id": 4, "bbox": [5, 5, 2, 2], "area": 4, "iscrowd": 1},
+            ],
+        });
+        let mut data = DataSet::parse(Path::new("gt.json"), truth.to_string().as_bytes()).expect("truth");
+        data.as_one_class("object");
+        assert_eq!(data.names(), ["object"]);
+        let truths = data.truths(0, Kind::Boxes).expect("truths");
+        let seen: Vec<(u32, f64, Crowd)> = truths.iter().map(|t| (t.class_id, t.area_px, t.crowd)).collect();
+        assert_eq!(seen, [(0, 16.0, Crowd::No), (0, 4.0, Crowd::Yes)]);
+    }
 }

@@ -63,12 +63,8 @@ fn assert_equal(what: &str, got: &Summary, expected: &Expected) {
     }
     assert_eq!(got.classes.len(), expected.ap_by_class.len(), "{what}");
     for (class, e) in got.classes.iter().zip(&expected.ap_by_class) {
-        let g = class.ap.unwrap_or(-1.0);
-        assert!(
-            (g - e).abs() < 1e-9,
-            "{what}: {} is {g}, pycocotools says {e}",
-            class.name
-        );
+        let (name, g) = (&class.name, class.ap.unwrap_or(-1.0));
+        assert!((g - e).abs() < 1e-9, "{what}: {name} is {g}, pycocotools says {e}");
     }
 }
 

@@ -25,8 +25,8 @@ pub use infer::{
 };
 pub use parts::describe;
 pub use recipe::{
-    Channels, Conventions, Depth, Figure, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
-    TestSettings,
+    Channels, Conventions, Depth, Figure, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError,
+    Source, TestSettings,
 };
 pub use weights::{Weights, WeightsError};
 

@@ -14,22 +14,7 @@ use maskcast::pipeline::Service;
 use maskcast::time::SystemClocks;
 use maskcast::wire::Form;
 
-use super::command_line::{maskcast, path, text};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A file of the shared data; `None`, said aloud, where it is absent.
-fn data(file: &str) -> Option<PathBuf> {
-    let data = std::env::var_os("MASKCAST_DATA").map_or_else(|| root().join("../shared/data"), PathBuf::from);
-    let found = data.join(file);
-    if found.exists() {
-        return Some(found);
-    }
-    eprintln!("not run: no data at {}", found.display());
-    None
-}
+use super::command_line::{data, maskcast, path, root, text};
 
 /// MaskRCNN2Go, imported from its published file into `folder`.
 fn maskrcnn2go(folder: &Path) -> Option<PathBuf> {

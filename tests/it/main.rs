@@ -7,6 +7,7 @@ mod command_line;
 mod engines;
 mod launch;
 mod nuclei;
+mod photographs;
 mod publish;
 mod rtsp;
 mod training;

@@ -4,11 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::command_line::{maskcast, path, text};
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use super::command_line::{maskcast, path, root, text};
 
 fn answer(args: &[&str]) -> Vec<u8> {
     let output = maskcast(args);

@@ -14,9 +14,7 @@ use maskcast::time::{Clocks, SystemClocks};
 use maskcast::wire::Form;
 use maskcast::wire::v1::TombstoneReason;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+use super::command_line::{data, root};
 
 fn clocks() -> Arc<dyn Clocks> {
     Arc::new(SystemClocks)
@@ -227,12 +225,9 @@ fn an_unpaced_folder_is_answered_whole_and_its_video_has_every_frame() {
 
 #[test]
 fn real_footage_runs_at_its_own_pace_and_unpaced() {
-    let data = std::env::var("MASKCAST_DATA").map_or_else(|_| root().join("../shared/data"), PathBuf::from);
-    let video = data.join("video/intel_bottle-detection.mp4");
-    if !video.is_file() {
-        println!("not run: no data at {}", video.display());
+    let Some(video) = data("video/intel_bottle-detection.mp4") else {
         return;
-    }
+    };
     let camera = |pace: &str| {
         format!(
             "[[camera]]\nid = \"clip\"\nuri = \"file://{}\"\npace = \"{pace}\"\nvalid_for_millis = 2000\n",

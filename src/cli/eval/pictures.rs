@@ -41,13 +41,15 @@ pub(super) struct Chosen {
 }
 
 impl Wanted {
-    /// The best first, then the worst first; a picture is chosen once. Equal ones: those with more objects are better
-    /// examples of the best and of the worst alike.
+    /// The best first, then the worst first; a picture is chosen once. One object found well says little: the best are of
+    /// the fuller half of the pictures, and of equally bad ones the fuller come first.
     pub(super) fn choose(&self, judged: &[(usize, Quality)]) -> Vec<Chosen> {
         let objects = |q: &Quality| q.found + q.missed;
         let mut order: Vec<&(usize, Quality)> = judged.iter().collect();
-        order.sort_by(|(_, a), (_, b)| b.value().total_cmp(&a.value()).then(objects(b).cmp(&objects(a))));
-        let best = order.iter().take(self.best).copied().collect::<Vec<_>>();
+        order.sort_by_key(|(_, q)| std::cmp::Reverse(objects(q)));
+        let fuller = &mut order[..judged.len().div_ceil(2)];
+        fuller.sort_by(|(_, a), (_, b)| b.value().total_cmp(&a.value()));
+        let best = fuller.iter().take(self.best).copied().collect::<Vec<_>>();
         order.drain(..best.len());
         order.sort_by(|(_, a), (_, b)| a.value().total_cmp(&b.value()).then(objects(b).cmp(&objects(a))));
         let best = (1..).zip(best).map(|(rank, judged)| (format!("best-{rank}"), judged));
@@ -201,21 +203,22 @@ mod tests {
     }
 
     #[test]
-    fn best_and_worst_are_chosen_once_and_fuller_pictures_come_first() {
+    fn the_best_are_of_the_fuller_half_and_no_picture_is_chosen_twice() {
         let wanted = Wanted {
             pictures: None,
             best: 2,
             worst: 2,
         };
-        let list = [judged(1, 0), judged(0, 2), judged(5, 0), judged(0, 7), judged(1, 1)];
+        let list = [judged(1, 0), judged(0, 2), judged(5, 0), judged(4, 3), judged(3, 1)];
         let list: Vec<(usize, Quality)> = list.into_iter().enumerate().collect();
         let names = |wanted: &Wanted, list: &[(usize, Quality)]| -> Vec<(usize, String)> {
             wanted.choose(list).into_iter().map(|c| (c.image, c.rank)).collect()
         };
-        let expected = [(2, "best-1"), (0, "best-2"), (3, "worst-1"), (1, "worst-2")];
+        // The fuller half has 7, 5 and 4 objects; the picture of one object, found whole, is none of the best.
+        let expected = [(2, "best-1"), (4, "best-2"), (1, "worst-1"), (3, "worst-2")];
         assert_eq!(names(&wanted, &list), expected.map(|(i, rank)| (i, rank.to_owned())));
         // Fewer pictures than asked for.
-        assert_eq!(names(&wanted, &list[..3]).len(), 3);
+        assert_eq!(names(&wanted, &list[..2]).len(), 2);
         assert!(names(&wanted, &[]).is_empty());
     }
 

@@ -5,7 +5,9 @@
 //! is *cut* when its mask or box comes to 1 px and a sixteenth of its extent of a border of its tile that is not the
 //! picture's: networks end a truncated mask a little before the border. In this order:
 //!
-//! 1. A cut piece of which at least half lies in an uncut one is a part of that one: dropped.
+//! 1. A cut piece of which at least half lies in an uncut one is a part of that one: dropped. So is a sliver, half as deep
+//!    as it is long at most, so less than half of anything round, where another tile shows its place and more around it:
+//!    that tile has found the object, or there is none. (A tile that begins in the glow of an object makes slivers.)
 //! 2. Two pieces, one of them cut at least, are one object when they agree in what both tiles show: IoU of their pixels
 //!    there at least 0.5. The tiles must stand in one row or column (the part that diagonal ones share is too small to go
 //!    by; such pieces meet through the tiles between). Surest pairs first, by the lower of their scores; an object takes
@@ -18,6 +20,8 @@
 //! kept for precision curves neither swallow nor swell what is certain.
 //!
 //! Not seen as one: an object of which a tile shows two parts that do not touch there.
+
+use std::ops::Range;
 
 use super::decode::by_rank;
 use super::{Instance, InstanceMask, MaskRuns};
@@ -39,6 +43,9 @@ pub fn merge_tiles(picture: ImageSize, found: Vec<(Tile, Vec<Instance>)>) -> Vec
             is_part[part] |= p.is_cut && !w.is_cut && 2 * pair.both >= p.area && decides(w, p);
         }
     }
+    for (piece, is_part) in pieces.iter().zip(&mut is_part) {
+        *is_part |= piece.is_sliver && tiles.iter().any(|tile| piece.is_shown_by(tile, picture));
+    }
     let groups = groups(&pieces, &pairs, &tiles, &is_part);
     let mut pieces: Vec<Option<Seen>> = pieces.into_iter().map(Some).collect();
     let mut take = |members: Vec<usize>| -> Vec<Seen> { members.iter().filter_map(|&i| pieces[i].take()).collect() };
@@ -55,6 +62,8 @@ struct Seen {
     /// Of the tiles, where it was seen.
     tiles: Vec<usize>,
     is_cut: bool,
+    /// Cut, and less deep from the border than half its length along it.
+    is_sliver: bool,
     /// Stands for the pixels where the mask has none.
     of_box: Option<MaskRuns>,
     area: u64,
@@ -69,11 +78,13 @@ struct Pair {
 }
 
 impl Seen {
-    fn new(instance: Instance, tiles: Vec<usize>, is_cut: bool) -> Seen {
+    /// Whole, as far as is known.
+    fn new(instance: Instance, tiles: Vec<usize>) -> Seen {
         let mut seen = Seen {
             instance,
             tiles,
-            is_cut,
+            is_cut: false,
+            is_sliver: false,
             of_box: None,
             area: 0,
         };
@@ -97,8 +108,12 @@ impl Seen {
                 runs.y += tile.y;
             }
         }
-        let mut seen = Seen::new(instance, vec![index], false);
-        seen.is_cut = seen.ends_at(tile, picture);
+        let mut seen = Seen::new(instance, vec![index]);
+        let [left_or_right, top_or_bottom] = seen.ends_at(tile, picture);
+        let [x0, y0, x1, y1] = seen.reach();
+        let (width, height) = (u64::from(x1 - x0), u64::from(y1 - y0));
+        seen.is_cut = left_or_right || top_or_bottom;
+        seen.is_sliver = (left_or_right && 2 * width <= height) || (top_or_bottom && 2 * height <= width);
         seen
     }
 
@@ -113,18 +128,34 @@ impl Seen {
             .map_or([0; 4], |m| [m.x, m.y, m.x + m.width, m.y + m.height])
     }
 
-    /// Whether it comes close to a border of `tile` beyond which the picture goes on.
-    fn ends_at(&self, tile: &Tile, picture: ImageSize) -> bool {
-        let (of_box, of_mask) = (pixel_edges(&self.instance.bounds), self.extent());
-        let ends = |axis: usize, first: u32, end: u32, side: u32| {
-            let (low, high) = match self.area {
-                0 => (of_box[axis], of_box[axis + 2]),
-                _ => (of_box[axis].min(of_mask[axis]), of_box[axis + 2].max(of_mask[axis + 2])),
-            };
+    /// x0, y0, x1, y1 of pixels and box.
+    fn reach(&self) -> [u32; 4] {
+        let (b, p) = (pixel_edges(&self.instance.bounds), self.extent());
+        match self.area {
+            0 => b,
+            _ => [b[0].min(p[0]), b[1].min(p[1]), b[2].max(p[2]), b[3].max(p[3])],
+        }
+    }
+
+    /// Whether it comes close to a border of `tile` beyond which the picture goes on: left or right, top or bottom.
+    fn ends_at(&self, tile: &Tile, picture: ImageSize) -> [bool; 2] {
+        let [x0, y0, x1, y1] = self.reach();
+        let ends = |low: u32, high: u32, shown: Range<u32>, side: u32| {
             let near = high.saturating_sub(low) / 16 + 1;
-            (first > 0 && low <= first + near) || (end < side && high + near >= end)
+            (shown.start > 0 && low <= shown.start + near) || (shown.end < side && high + near >= shown.end)
         };
-        ends(0, tile.x, tile.columns().end, picture.width) || ends(1, tile.y, tile.rows().end, picture.height)
+        [
+            ends(x0, x1, tile.columns(), picture.width),
+            ends(y0, y1, tile.rows(), picture.height),
+        ]
+    }
+
+    /// Whether `tile` shows its place and more around it.
+    fn is_shown_by(&self, tile: &Tile, picture: ImageSize) -> bool {
+        let [x0, y0, x1, y1] = self.reach();
+        let (columns, rows) = (tile.columns(), tile.rows());
+        let holds = columns.start <= x0 && x1 <= columns.end && rows.start <= y0 && y1 <= rows.end;
+        holds && self.ends_at(tile, picture) == [false; 2]
     }
 }
 
@@ -229,7 +260,7 @@ fn unite(pieces: Vec<Seen>) -> Option<Seen> {
         };
     }
     let tiles = pieces.iter().flat_map(|p| p.tiles.iter().copied()).collect();
-    Some(Seen::new(instance, tiles, false))
+    Some(Seen::new(instance, tiles))
 }
 
 /// Rules 3 and 4.

@@ -248,3 +248,23 @@ pub(super) fn scattered(seed: u64, objects: u16, largest_px: f64) -> Scene {
     }
     scene
 }
+
+/// Of 16 to 100 px, everywhere.
+pub(super) fn discs(seed: u64, objects: u16) -> Scene {
+    let mut random = Random(seed);
+    let mut scene = Scene::new(2048, 2048);
+    while scene.drawn < objects {
+        let radius = random.real(8.0, 50.0);
+        let shape = Shape {
+            kind: Kind::Round,
+            half: (radius, radius),
+            angle: 0.0,
+        };
+        let (x, y) = (
+            random.real(radius, 2048.0 - radius),
+            random.real(radius, 2048.0 - radius),
+        );
+        scene.draw(shape, x, y);
+    }
+    scene
+}

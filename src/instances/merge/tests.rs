@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::scene::{Kind, Random, Scene, Shape, box_of, instance, runs_of, scattered, tiling};
+use super::scene::{Kind, Random, Scene, Shape, box_of, discs, instance, runs_of, scattered, tiling};
 use super::*;
 use crate::geometry::Tiling;
 
@@ -111,36 +111,61 @@ fn touching_neighbours_stay_two() {
 
 #[test]
 fn a_tile_that_found_nothing_leaves_what_the_others_saw() {
-    let scene = scattered(5, 300, 100.0);
+    let scene = discs(5, 400);
+    let whole = scene.whole();
     let tiling = tiling();
     let tiles = tiling.tiles(scene.size);
-    for blind in [6, 12, 24] {
+    let (mut lost, mut less) = (0, 0);
+    for blind in 0..tiles.len() {
         let found = scene.found(&tiling, |index, _, _, found| (index != blind).then_some(found));
-        let merged = merge_tiles(scene.size, found);
-        let others = tiles
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| *i != blind)
-            .map(|(_, tile)| tile);
+        let mut merged = masks(&merge_tiles(scene.size, found));
         let mut parts: BTreeMap<u16, Vec<MaskRuns>> = BTreeMap::new();
-        for tile in others {
+        for (_, tile) in tiles.iter().enumerate().filter(|(i, _)| *i != blind) {
             for (label, mut runs) in scene.parts(tile) {
                 (runs.x, runs.y) = (runs.x + tile.x, runs.y + tile.y);
                 parts.entry(label).or_default().push(runs);
             }
         }
-        let seen: Vec<Instance> = parts
-            .values()
-            .map(|parts| instance(0, 0.9, MaskRuns::union(parts).unwrap()))
-            .collect();
-        let area = |all: &[MaskRuns]| all.iter().map(MaskRuns::area).sum::<u32>();
-        assert!(
-            area(&masks(&seen)) < area(&scene.whole()),
-            "tile {blind} alone sees something"
-        );
-        assert_eq!(merged.len(), seen.len(), "tile {blind}");
-        assert!(masks(&merged) == masks(&seen), "tile {blind}");
+        for (label, parts) in parts {
+            let seen = MaskRuns::union(&parts).unwrap();
+            let share = f64::from(seen.area()) / f64::from(whole[usize::from(label) - 1].area());
+            // The blind tile shows the rest, and says that there is nothing: slivers are not believed then.
+            let lies_in_it = |m: &MaskRuns| m.intersection(&seen) == u64::from(m.area());
+            match merged.iter().position(lies_in_it) {
+                Some(found) => {
+                    let found = merged.remove(found);
+                    assert!(share < 1.0 || found == seen, "tile {blind}: {label} was seen whole");
+                    assert!(
+                        found.area() * 2 > seen.area(),
+                        "tile {blind}: {share:.2} of {label} was seen"
+                    );
+                }
+                None => assert!(share < 0.55, "tile {blind}: {share:.2} of {label} was seen"),
+            }
+            less += usize::from(share < 1.0);
+            lost += usize::from(share < 0.55);
+        }
+        assert_eq!(merged, [], "tile {blind}: nothing else");
     }
+    assert!(
+        less > 80 && lost > 30,
+        "{less} objects seen in part, {lost} of them less than half"
+    );
+}
+
+#[test]
+fn slivers_count_only_where_no_tile_shows_more() {
+    // At 488, where the right tile begins; the left one shows 512 columns and nothing there.
+    let at_border = |columns| instance(0, 0.9, rectangle(columns, 40..50));
+    assert_eq!(beside(vec![], vec![at_border(0..5)]), []);
+    let half = MaskRuns::rectangle(488..494, 40..50).unwrap();
+    assert_eq!(beside(vec![], vec![at_border(0..6)]), [instance(0, 0.9, half)]);
+    // A long one is cut too, but the left tile does not show all of it.
+    let long = instance(0, 0.9, rectangle(0..23, 20..90));
+    assert_eq!(beside(vec![], vec![long]).len(), 1);
+    // At the picture's own border nothing is cut.
+    let edge = instance(0, 0.9, rectangle(0..3, 40..50));
+    assert_eq!(beside(vec![edge.clone()], vec![]), [edge]);
 }
 
 /// What a network does: masks a pixel off, nothing of slivers, scores that follow what is seen.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{
-    Channels, Conventions, Depth, Figure, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError, Source,
-    TestSettings,
+    Channels, Conventions, Depth, Figure, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError,
+    Source, TestSettings,
 };
 use crate::engine::{Digest, place_in};
 use crate::geometry::{ImageSize, Resampling, SideRounding, Sizing};
