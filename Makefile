@@ -10,7 +10,7 @@ export MASKCAST_OPENVINO_DIR ?= $(abspath $(TARGET_DIR))/openvino
 export MASKCAST_DATA ?= $(abspath ../shared/data)
 SECONDS_OF_DEMO ?= 20
 
-.PHONY: help demo test lint deps openvino oracle build bench bench-cpu parity training-parity train
+.PHONY: help demo test lint deps openvino oracle build bench bench-cpu parity training-parity train gallery
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -72,5 +72,5 @@ train: build ## make train MODEL=conveyor|nuclei|object [DEVICE=cuda] [MINUTES=n
 	engines/training/train.sh "$(MODEL)" "$(DEVICE)" "$(TARGET_DIR)" $(MINUTES)
 
 GALLERY := $(abspath $(TARGET_DIR))/gallery
-gallery: build ## twelve annotated pictures, the best and the worst of each bundled model, in target/gallery
+gallery: build ## twelve annotated pictures, the best and the worst of the conveyor and the nuclei engine, in target/gallery
 	launch/gallery.sh "$(TARGET_DIR)/release/maskcast" "$(GALLERY)"

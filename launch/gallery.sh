@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# gallery.sh MASKCAST OUT: for each bundled model, its three best and three worst of some pictures it was never trained on,
-# found beside truth, with a page of them. Called by `make gallery`.
+# gallery.sh MASKCAST OUT: of the conveyor and the nuclei engine, the three best and three worst of some pictures they were never
+# trained on, found beside truth, with a page of them. Without the nuclei photographs, six instead of twelve. Called by `make gallery`.
 set -euo pipefail
 
-maskcast=$1 out=$2
-data=${MASKCAST_DATA:-../shared/data}
+maskcast=$(realpath "$1") out=$(realpath -m "$2")
 cd "$(dirname "$0")/.."
+data=${MASKCAST_DATA:-../shared/data}
 
 [ -e "$out/data/annotations.json" ] || "$maskcast" synth --seed 710000000 --count 200 --out "$out/data"
 "$maskcast" eval --engine engines/conveyor.toml --coco "$out/data/annotations.json" --images "$out/data/images" \

@@ -46,7 +46,10 @@ esac
 
 python=${TRAINING_PYTHON:-$target/training/venv/bin/python}
 if [ -z "${TRAINING_PYTHON:-}" ] && [ ! -e "$target/training/venv/ready" ]; then
-    python3 -m venv "$target/training/venv"
+    python3 -m venv "$target/training/venv" || {
+        echo "train.sh: Python cannot make a virtual environment here; on Debian: apt install python3-venv" >&2
+        exit 1
+    }
     "$python" -m pip install --quiet -r "$here/requirements.txt"
     touch "$target/training/venv/ready"
 fi
@@ -76,15 +79,18 @@ nuclei)
         --anchor-count 256 --pre-nms 400 --post-nms 300 --box-rois 96 --positive-rois 40 --mask-rois 24
     ;;
 object)
-    synth train --scene tabletop --seed 20000000 --count 6000 --size 640x480
+    synth all --scene tabletop --seed 20000000 --count 6000 --size 640x480
+    synth more --scene tabletop --seed 30000000 --count 2400 --size 640x480
     synth val --scene tabletop --seed 520000000 --count 200 --size 640x480
-    stage object "$(part 22 22)" train --init "$bundled" --seed 4 \
-        --arch resnet18c256-fpn64 --input 640x480 --warmup 60 --hue 0.5 \
+    stage first "$(part 34 43)" all --init "$bundled" --seed 4 \
+        --arch resnet18c256-fpn64 --input 640x480 --anchors 27,46,78,132,225 --warmup 60 --hue 0.5 \
         --coarse 320x256 --fine 480x384 --coarse-scales 0.45,1.1 --fine-scales 0.6,1.15
+    stage object "$(part 9 43)" more --init "$work/first/first.safetensors" --seed 5 --lr 7e-4 \
+        --arch resnet18c256-fpn64 --input 640x480 --anchors 27,46,78,132,225 --warmup 30 --hue 0.5 \
+        --coarse 320x256 --fine 480x384 --fine-from 0.7 --coarse-scales 0.45,1.1 --fine-scales 0.6,1.15
     ;;
 esac
 
 out=$work/$model/$model
 echo "engine: $out.toml, curves: $work/$model/curve.png"
-echo "to bundle it: copy $out.safetensors to engines/, take sha256, figures and network from $out.toml, and make the int8 table,"
-echo "the self-test and tests/data/training_ap.json anew (engines/README.md)"
+echo "to bundle it: see engines/training/README.md"

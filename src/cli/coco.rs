@@ -54,15 +54,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    say!(
-        "{} pictures, {} objects in {}",
-        images.len(),
-        annotations.len(),
-        args.out.display()
-    );
     let categories = json!([{"id": 1, "name": args.class}]);
     let data = json!({"images": images, "annotations": annotations, "categories": categories});
-    replace(&args.out, &serde_json::to_vec(&data)?).with_context(|| format!("cannot write {}", args.out.display()))
+    replace(&args.out, &serde_json::to_vec(&data)?).with_context(|| format!("cannot write {}", args.out.display()))?;
+    let (pictures, objects) = (files.len(), data["annotations"].as_array().map_or(0, Vec::len));
+    say!("{pictures} pictures, {objects} objects in {}", args.out.display());
+    Ok(())
 }
 
 /// The label maps by name; every name of a list must be there.
@@ -86,6 +83,15 @@ fn chosen(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn read(file: &Path) -> anyhow::Result<(ImageSize, Vec<MaskRuns>)> {
+    if !file
+        .extension()
+        .is_some_and(|ending| ending.eq_ignore_ascii_case("png"))
+    {
+        bail!(
+            "{}: a label map is a PNG: other formats do not keep its numbers",
+            file.display()
+        );
+    }
     let picture = image::open(file).with_context(|| format!("cannot read {}", file.display()))?;
     let size = ImageSize::new(picture.width(), picture.height());
     // Numbers, not brightness: 8 bits are not stretched to 16.
@@ -219,6 +225,12 @@ mod tests {
             text.contains("c.png: a label map has one channel, this is Rgb8"),
             "{text}"
         );
+        image::GrayImage::new(3, 3)
+            .save(dir.path().join("d.jpg"))
+            .expect("a JPEG");
+        std::fs::remove_file(dir.path().join("c.png")).expect("it is there");
+        let text = format!("{:#}", run(args(&dir)).expect_err("a JPEG"));
+        assert!(text.contains("d.jpg: a label map is a PNG"), "{text}");
         std::fs::write(dir.path().join("c.png"), b"no PNG").expect("a file");
         let text = format!("{:#}", run(args(&dir)).expect_err("no PNG"));
         assert!(text.contains("cannot read ") && text.contains("c.png"), "{text}");

@@ -36,7 +36,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Take all categories of the data set as one: for an engine of one class, whatever it is called
-    #[arg(long, conflicts_with = "results")]
+    #[arg(long, conflicts_with_all = ["results", "results_out"])]
     pub one_class: bool,
     /// Judge the N best detections of an image and class, where COCO takes 100: for pictures of more objects
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=100_000))]
@@ -106,6 +106,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let run = engine::run(engine, &data, images, evaluation, &args)
                 .with_context(|| format!("evaluating {}", engine.display()))?;
             run.scores.print(args.json, &run.failed)?;
+            run.written?;
             match run.failed.len() {
                 0 => Ok(()),
                 n => bail!(
@@ -213,6 +214,7 @@ mod tests {
             "--engine e.toml --coco a.json --images d --max-detections 9",
             "--results r.json --coco a.json --type bbox --tile 512",
             "--results r.json --coco a.json --type bbox --one-class",
+            "--engine e.toml --coco a.json --images d --one-class --results-out r.json",
             "--engine e.toml --coco a.json --images d --tile 512 --overlap 512",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");

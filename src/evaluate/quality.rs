@@ -34,11 +34,13 @@ impl Quality {
                 }
             }
         }
-        pairs.sort_by(|a, b| b.0.total_cmp(&a.0)); // stable: equal ones in the order given
+        // Objects before crowds: what lies in a crowd overlaps it wholly. Stable: equal ones in the order given.
+        let is_crowd = |t: usize| objects[t].crowd == Crowd::Yes;
+        pairs.sort_by(|a, b| is_crowd(a.2).cmp(&is_crowd(b.2)).then(b.0.total_cmp(&a.0)));
         let (mut of_detection, mut of_truth) = (vec![false; shown.len()], vec![false; objects.len()]);
         let mut quality = Quality::default();
         for (overlap, d, t) in pairs {
-            let crowd = objects[t].crowd == Crowd::Yes;
+            let crowd = is_crowd(t);
             if of_detection[d] || (of_truth[t] && !crowd) {
                 continue;
             }
@@ -129,6 +131,11 @@ mod tests {
         let q = quality(&[truth(0, 0.0, Crowd::Yes)], &[detected(0, 0.0), detected(0, 1.0)]);
         assert_eq!((q.found, q.missed, q.wrong), (0, 0, 0));
         assert_eq!(q.value(), 1.0);
+        // An object in a crowd is found as one, though the crowd overlaps its detection more.
+        let mut around = truth(0, 0.0, Crowd::Yes);
+        around.bounds.width = 60.0;
+        let q = quality(&[around, truth(0, 1.0, Crowd::No)], &[detected(0, 0.0)]);
+        assert_eq!((q.found, q.missed, q.wrong), (1, 0, 0));
         assert_eq!(quality(&[], &[]).value(), 1.0);
         assert_eq!(quality(&[], &[detected(0, 0.0)]).value(), 0.0);
     }

@@ -35,6 +35,8 @@ pub(in crate::cli) struct Failed {
 pub(super) struct Run {
     pub(super) scores: Scores,
     pub(super) failed: Vec<Failed>,
+    /// Of the files that were asked for; the scores are there in any case.
+    pub(super) written: anyhow::Result<()>,
 }
 
 /// `evaluation` is for the classes of `data`, and has no image yet.
@@ -48,6 +50,7 @@ pub(super) fn run(
     if !images.is_dir() {
         bail!("{}: not a folder", images.display());
     }
+    asked.drawn.prepare()?;
     let clocks: Arc<dyn Clocks> = Arc::new(SystemClocks);
     let options = Options::default();
     // Before the network is loaded and compiled: this is where a wrong data set shows.
@@ -62,7 +65,8 @@ pub(super) fn run(
         true => &[Kind::Boxes, Kind::Masks],
         false => &[Kind::Boxes],
     };
-    let truth_of = |image| data.truths(image, *kinds.last().unwrap_or(&Kind::Boxes));
+    let finest = *kinds.last().unwrap_or(&Kind::Boxes);
+    let truth_of = |image| data.truths(image, finest);
 
     let mut failed = Vec::new();
     let mut found = FoundResults::default();
@@ -99,8 +103,7 @@ pub(super) fn run(
                     if asked.drawn.pictures.is_some() {
                         let shown = instances.iter().filter(|i| i.score >= pictures::SHOWN_SCORE);
                         let shown: Vec<Detected> = shown.map(Detected::from_instance).collect();
-                        let kind = *kinds.last().unwrap_or(&Kind::Boxes);
-                        qualities.push((number, Quality::of(&truths, &shown, kind)));
+                        qualities.push((number, Quality::of(&truths, &shown, finest)));
                     }
                     evaluation.add_image(truths, detections)?;
                 }
@@ -124,24 +127,29 @@ pub(super) fn run(
             first.unwrap_or_default()
         );
     }
-    if let Some(path) = &asked.results_out {
-        found.write(path)?;
-    }
     let title = format!(
         "{} on {} ({} images)",
         recipe.display(),
         data.path.display(),
         evaluation.images()
     );
-    if let Some(folder) = &asked.drawn.pictures {
+    let mut write = || -> anyhow::Result<()> {
+        if let Some(path) = &asked.results_out {
+            found.write(path)?;
+        }
+        let Some(folder) = &asked.drawn.pictures else {
+            return Ok(());
+        };
         let chosen = asked.drawn.choose(&qualities);
-        pictures::write(folder, &title, data, images, &chosen, |picture| {
+        pictures::write(folder, &title, data, images, finest, &chosen, |picture| {
             let mut instances = segmenter.find(picture, MaskBranch::Run, &*clocks)?.instances;
             instances.retain_mut(|instance| rename(&mut instance.class_id, &class_of_engine));
             Ok(instances)
-        })?;
-    }
+        })
+    };
+    let written = write();
     Ok(Run {
+        written,
         scores: Scores {
             title,
             summaries: kinds.iter().map(|kind| evaluation.summary(*kind)).collect(),

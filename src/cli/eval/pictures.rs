@@ -41,6 +41,15 @@ pub(super) struct Chosen {
 }
 
 impl Wanted {
+    /// Makes the folder, before any work is done for it.
+    pub(super) fn prepare(&self) -> anyhow::Result<()> {
+        match &self.pictures {
+            Some(folder) => std::fs::create_dir_all(folder)
+                .with_context(|| format!("--pictures {}: cannot make the folder", folder.display())),
+            None => Ok(()),
+        }
+    }
+
     /// The best first, then the worst first; a picture is chosen once. One object found well says little: the best are of
     /// the fuller half of the pictures, and of equally bad ones the fuller come first.
     pub(super) fn choose(&self, judged: &[(usize, Quality)]) -> Vec<Chosen> {
@@ -66,19 +75,18 @@ impl Wanted {
 }
 
 /// Draws the chosen pictures into `folder`, found on the left and truth on the right, and writes the page.
-/// `find`: the instances of a picture with classes of the data set.
+/// `kind`: what was judged. `find`: the instances of a picture with classes of the data set.
 pub(super) fn write(
     folder: &Path,
     title: &str,
     data: &DataSet,
     images: &Path,
+    kind: Kind,
     chosen: &[Chosen],
     mut find: impl FnMut(&crate::frame::Image) -> anyhow::Result<Vec<Instance>>,
 ) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let classes = ClassMap { names: data.names() };
     let mut painter = Painter::new(Style::of_classes(classes.names.len()));
-    let kind = if data.has_masks() { Kind::Masks } else { Kind::Boxes };
     let mut rows = String::new();
     for one in chosen {
         let entry = &data.images[one.image];

@@ -16,7 +16,7 @@
 //! 3. Of objects that are whole (uncut, or put together) and overlap with an IoU of at least 0.5 the highest score stays.
 //! 4. A cut piece that was left alone, and lies for at least half in a whole object or in a larger such piece, is dropped.
 //!
-//! In 1, 2 and 4 a score must be at least a quarter of the one it decides about, so that the faint detections that are
+//! In 1 (but for slivers), 2 and 4 a score must be at least a quarter of the one it decides about, so that the faint detections that are
 //! kept for precision curves neither swallow nor swell what is certain.
 //!
 //! Not seen as one: an object of which a tile shows two parts that do not touch there.
