@@ -5,6 +5,7 @@ leaves it out, named and counted. Category ids may be anything: classes are 1..n
 """
 
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -163,8 +164,15 @@ def picture_of(entry, folder, left):
     return Picture(entry["id"], name, width, height, stamp=(stat.st_size, stat.st_mtime_ns))
 
 
+def is_number(value):
+    """Python's JSON takes NaN and Infinity."""
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
 def add_object(entry, by_id, known, label_of, left):
     which = entry.get("id", "no id")
+    if any(isinstance(entry.get(key), (list, dict)) for key in ("image_id", "category_id")):
+        return left.add("annotations whose image_id or category_id is no number", which)
     if entry.get("image_id") not in known:
         return left.add("annotations of an image that is not listed", which)
     picture = by_id.get(entry["image_id"])
@@ -177,10 +185,10 @@ def add_object(entry, by_id, known, label_of, left):
     if outline is None:
         return left.add("annotations without a usable segmentation", which)
     box = entry.get("bbox")
-    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(v, (int, float)) for v in box)):
+    if not (isinstance(box, list) and len(box) == 4 and all(is_number(v) for v in box)):
         box = coco_mask.toBbox(rle_of(outline, picture.height, picture.width)).tolist()
     area = entry.get("area")
-    if not isinstance(area, (int, float)):
+    if not is_number(area):
         area = float(coco_mask.area(rle_of(outline, picture.height, picture.width)))
     crowd = bool(entry.get("iscrowd"))
     (picture.crowds if crowd else picture.objects).append(Object(label, outline, tuple(map(float, box)), float(area), crowd))
@@ -194,7 +202,7 @@ def outline_of(segmentation, height, width):
         if polygons and all(isinstance(v, (int, float)) and abs(v) < 1e6 for p in polygons for v in p):
             return polygons
         return None
-    if not isinstance(segmentation, dict) or list(segmentation.get("size", ())) != [height, width]:
+    if not isinstance(segmentation, dict) or segmentation.get("size") not in ([height, width], (height, width)):
         return None
     counts = segmentation.get("counts")
     try:

@@ -66,6 +66,11 @@ def load(trainer):
         torch.cuda.set_rng_state(own["random_cuda"].cpu(), trainer.device)
 
 
+def forget(out, rank):
+    """A run from the start leaves nothing of an earlier one that a later --resume would go on from."""
+    (out / own_file(rank)).unlink(missing_ok=True)
+
+
 def read(path, device):
     try:
         return torch.load(path, map_location=device)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -185,4 +186,7 @@ def main(arguments=None):
         print(f"stopped; the same command with --resume goes on from {options.out / 'checkpoint.pt'}", file=sys.stderr)
         raise SystemExit(130)
     engine = options.out / f"{options.out.name}.toml"
-    print(f"engine: {engine}\njudge it: maskcast eval --engine {engine} --coco {judged} --images {held_out.folder}")
+    judge = ["maskcast", "eval", "--engine", engine, "--coco", judged, "--images", held_out.folder]
+    judge += ["--tile", options.tile] if options.tile else []
+    judge += ["--max-detections", options.detections] if options.detections > 100 else []
+    print(f"engine: {engine}\njudge it: {shlex.join(map(str, judge))}")

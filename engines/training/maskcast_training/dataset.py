@@ -70,6 +70,7 @@ class CocoSet:
         with open(self.path, "ab") as file:
             os.truncate(file.fileno(), self.pixel_bytes + m * RECORD + n)  # sparse: takes disk only as it fills
         self.open()
+        self.state[self.state == DAMAGED] = EMPTY  # perhaps it can be read today
 
     def open(self):
         n, m, at = len(self.entries), len(self.labels), self.pixel_bytes

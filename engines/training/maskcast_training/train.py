@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from tqdm import tqdm
 
-from .checkpoint import load, save
+from .checkpoint import forget, load, save
 from .evaluate import NAMES, STANDARD, average_precision, results_of, truth_of
 from .export import begin_from, export
 from .loader import Batches, stream
@@ -103,6 +103,8 @@ class Trainer:
         torch.manual_seed(options.seed * 1000 + rank)  # of the RoIs chosen: each process its own
         if options.resume:
             load(self)
+        else:
+            forget(options.out, rank)
         self.rows = Rows(options.out, keep=self.step > 0) if rank == 0 else None
 
     def stop(self, number, _frame):
