@@ -1,7 +1,7 @@
 //! COCO evaluation: how well detections agree with ground truth, by the rules and to the numbers of pycocotools'
 //! `COCOeval` for boxes and masks. Belongs here: the data set and result files, rasterising of polygons, IoU, matching,
-//! the curves and their means, how well one picture went, and how far two engines agree. Not here: running an engine over a data set (`cli::eval`), the COCO counts codec
-//! (`instances::rle`).
+//! the curves and their means, how well one picture went, and how far two engines agree. Not here: running an engine over a
+//! data set (`cli::eval`), the COCO counts codec (`instances::rle`).
 //!
 //! ```text
 //! dataset, results -> Evaluation -> matching (an image and class at a time) -> accumulate (a class at a time) -> summary

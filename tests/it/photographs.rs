@@ -57,7 +57,7 @@ fn nuclei_are_found_in_microscope_pictures() {
         "40",
     ]);
     let (ap, ap50) = masks(&args);
-    assert!(ap >= 0.55 && ap50 >= 0.80, "{ap} {ap50}"); // all 116: 0.644, 0.907
+    assert!(ap >= 0.55 && ap50 >= 0.80, "{ap} {ap50}"); // all 116: 0.644, 0.908
 }
 
 #[test]
@@ -76,5 +76,5 @@ fn things_on_tables_are_found_in_photographs_by_an_engine_that_never_saw_one() {
         "--images",
         path(&images),
     ]);
-    assert!(ap >= 0.55 && ap50 >= 0.70, "{ap} {ap50}");
+    assert!(ap >= 0.65 && ap50 >= 0.80, "{ap} {ap50}"); // 0.711, 0.853
 }
