@@ -6,10 +6,26 @@
 // cudarc's loader and attribute calls are unsafe functions.
 #![allow(unsafe_code)]
 
+mod context;
+mod cubins;
+mod error;
+mod kernels;
 pub mod libraries;
+mod memory;
+mod stream;
+mod tensor;
 
-use cudarc::driver::result::{self, DriverError};
+pub use context::{Device, DeviceFacts};
+pub use error::DeviceError;
+pub use kernels::{Arg, Kernel, KernelArg, KernelSource, Kernels, LaunchShape, arg};
+pub use memory::{DeviceBuffer, DeviceSlice, DeviceSliceMut, PinnedBuffer, Plain, expect_at_least};
+pub use stream::{CudaGraph, CudaStream, Event, Timing};
+pub use tensor::{TensorElement, TensorView, TensorViewMut};
+
+use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUdevice_attribute};
+
+use error::refused;
 
 /// What the CUDA driver says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,17 +41,6 @@ pub struct CudaDevice {
     /// (9, 0) = Hopper.
     pub compute_capability: (u32, u32),
     pub memory_bytes: u64,
-}
-
-/// Why no CUDA device can be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DeviceError {
-    #[error(
-        "no NVIDIA driver: libcuda.so.1 is not on this machine; install the driver of the distribution (nvidia-driver)"
-    )]
-    NoDriver,
-    #[error("the NVIDIA driver does not answer {call}: {reason}")]
-    Driver { call: &'static str, reason: String },
 }
 
 /// Asks the driver for its version and devices. Creates no context and no memory on any device.
@@ -81,14 +86,6 @@ pub fn probe() -> Result<CudaProbe, DeviceError> {
 /// 13020 -> (13, 2).
 fn split_version(version: u32) -> (u32, u32) {
     (version / 1000, version % 1000 / 10)
-}
-
-fn refused(call: &'static str, error: DriverError) -> DeviceError {
-    let text = error.error_string().map(|text| text.to_string_lossy().into_owned());
-    DeviceError::Driver {
-        call,
-        reason: text.unwrap_or_else(|_| format!("{:?}", error.0)),
-    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod proposals;
 pub mod roi_align;
 
 mod element;
+mod exp;
 mod lanes;
 
 #[cfg(test)]
@@ -49,7 +50,7 @@ fn value_of_key(key: u32) -> f32 {
 
 /// 1 / (1 + e^-x).
 fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
+    1.0 / (1.0 + exp::exp(-x))
 }
 
 /// How wide a box is.

@@ -1,6 +1,7 @@
 //! The plain form, in torchvision's order of operations.
 
 use super::super::NetworkBox;
+use super::super::exp::exp;
 use super::{BoxCoder, GROWTH_LIMIT};
 
 /// As in [`super::BoxCoder::decode`].
@@ -12,8 +13,8 @@ pub(super) fn decode(coder: &BoxCoder, deltas: [f32; 4], reference: &NetworkBox)
     let limit = |v: f32| if v > GROWTH_LIMIT { GROWTH_LIMIT } else { v };
     let centre_x = deltas[0] / weights[0] * width + centre_x;
     let centre_y = deltas[1] / weights[1] * height + centre_y;
-    let half_width = 0.5 * (limit(deltas[2] / weights[2]).exp() * width);
-    let half_height = 0.5 * (limit(deltas[3] / weights[3]).exp() * height);
+    let half_width = 0.5 * (exp(limit(deltas[2] / weights[2])) * width);
+    let half_height = 0.5 * (exp(limit(deltas[3] / weights[3])) * height);
     NetworkBox::new(
         centre_x - half_width,
         centre_y - half_height,

@@ -13,6 +13,7 @@ mod fast;
 pub use fast::Detections;
 
 use super::box_deltas::BoxCoder;
+use super::exp::exp;
 
 /// What decides which proposals become detections.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +58,7 @@ pub enum DetectionsError {
 fn softmax(logits: &[f32], out: &mut Vec<f32>) {
     let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     out.clear();
-    out.extend(logits.iter().map(|v| (v - largest).exp()));
+    out.extend(logits.iter().map(|v| exp(v - largest)));
     let sum: f32 = out.iter().sum();
     out.iter_mut().for_each(|v| *v /= sum);
 }
