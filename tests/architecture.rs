@@ -95,7 +95,7 @@ const EVERYWHERE: &[&str] = &["names"];
 
 /// Crates -> the only places under src/ that may name them. `x` covers x.rs and x/**; `*` is one path part.
 const CRATES: &[(&[&str], &[&str])] = &[
-    (&["cudarc"], &["device", "ops/*/launch", "engine/cudnn"]),
+    (&["cudarc"], &["device", "engine/cudnn"]),
     (
         &["gstreamer", "gstreamer_app", "gstreamer_video", "gstreamer_allocators"],
         &["source", "outlets/record", "cli/doctor"],
@@ -116,7 +116,9 @@ const CRATES: &[(&[&str], &[&str])] = &[
 const UNSAFE: &[&str] = &[
     "device",
     "ops/*/launch",
+    "ops/device",
     "ops/lanes",
+    "preprocess/launch",
     "engine/openvino",
     "engine/cudnn",
     "engine/tensorrt",

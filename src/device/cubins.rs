@@ -1,7 +1,7 @@
 //! Where a kernel's machine code comes from: a folder of packed cubins, or NVRTC, whose work is kept.
 
-use super::kernels::KernelSource;
 use super::DeviceError;
+use super::kernels::KernelSource;
 
 /// Machine code of `source` for `sm`.
 pub(super) fn find(source: &KernelSource, sm: u32) -> Result<Vec<u8>, DeviceError> {

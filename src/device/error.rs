@@ -24,11 +24,7 @@ pub enum DeviceError {
     #[error("kernel {kernel}: {reason}")]
     Kernel { kernel: String, reason: String },
     #[error("{what} of {got} values: expected {expected}")]
-    Size {
-        what: String,
-        expected: usize,
-        got: usize,
-    },
+    Size { what: String, expected: usize, got: usize },
     #[error("kernels for sm_{sm}: {reason}")]
     Cubins { sm: u32, reason: String },
 }

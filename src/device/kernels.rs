@@ -90,7 +90,6 @@ macro_rules! kernel_arg {
 }
 kernel_arg!(u8, u16, u32, i32, u64, i64, f32);
 
-
 /// One argument of a launch, borrowed until the launch returns (the driver copies it).
 #[derive(Debug, Clone, Copy)]
 pub struct Arg<'a>(*const c_void, std::marker::PhantomData<&'a ()>);

@@ -23,7 +23,22 @@ macro_rules! plain {
         $(unsafe impl Plain for $kind {})*
     };
 }
-plain!(u8, i8, u16, i16, u32, i32, u64, i64, f32, half::f16, half::bf16, [f32; 4], [u32; 2], [i32; 4]);
+plain!(
+    u8,
+    i8,
+    u16,
+    i16,
+    u32,
+    i32,
+    u64,
+    i64,
+    f32,
+    half::f16,
+    half::bf16,
+    [f32; 4],
+    [u32; 2],
+    [i32; 4]
+);
 
 /// An array on the device.
 #[derive(Debug)]
@@ -116,8 +131,8 @@ impl Device {
         let bytes = len.saturating_mul(size_of::<T>()).max(1);
         let fence = Arc::new(Fence::new(Arc::clone(&context))?);
         // SAFETY: freed in `Drop` only; 0 = no flags.
-        let start =
-            unsafe { result::malloc_host(bytes, 0) }.map_err(|e| context.no_memory("cuMemHostAlloc", what, bytes, e))?;
+        let start = unsafe { result::malloc_host(bytes, 0) }
+            .map_err(|e| context.no_memory("cuMemHostAlloc", what, bytes, e))?;
         context.counted(bytes);
         // SAFETY: `bytes` bytes were allocated just above.
         unsafe { std::ptr::write_bytes(start.cast::<u8>(), 0, bytes) };

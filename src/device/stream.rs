@@ -65,8 +65,8 @@ impl Device {
     /// A stream that does not wait for the legacy default stream, nor that for it.
     pub fn stream(&self, name: &str) -> Result<CudaStream, DeviceError> {
         self.bind()?;
-        let raw =
-            result::stream::create(result::stream::StreamKind::NonBlocking).map_err(|e| refused("cuStreamCreate", e))?;
+        let raw = result::stream::create(result::stream::StreamKind::NonBlocking)
+            .map_err(|e| refused("cuStreamCreate", e))?;
         Ok(CudaStream {
             name: name.to_owned(),
             raw,
@@ -259,10 +259,9 @@ impl CudaGraph {
 impl Drop for CudaGraph {
     fn drop(&mut self) {
         // SAFETY: nobody has the handle any more; the driver keeps what a running launch needs.
-        let done = self
-            .context
-            .bind()
-            .and_then(|()| unsafe { result::graph::exec_destroy(self.exec) }.map_err(|e| refused("cuGraphExecDestroy", e)));
+        let done = self.context.bind().and_then(|()| {
+            unsafe { result::graph::exec_destroy(self.exec) }.map_err(|e| refused("cuGraphExecDestroy", e))
+        });
         if let Err(error) = done {
             tracing::warn!("{error}");
         }

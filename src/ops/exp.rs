@@ -45,7 +45,10 @@ mod tests {
 
     #[test]
     fn ends_and_what_is_no_number() {
-        assert_eq!([exp(0.0), exp(-0.0), exp(-87.5), exp(f32::NEG_INFINITY)], [1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(
+            [exp(0.0), exp(-0.0), exp(-87.5), exp(f32::NEG_INFINITY)],
+            [1.0, 1.0, 0.0, 0.0]
+        );
         assert_eq!([exp(88.5), exp(f32::INFINITY)], [f32::INFINITY; 2]);
         assert!(exp(f32::NAN).is_nan());
     }

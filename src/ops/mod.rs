@@ -17,6 +17,7 @@
 pub mod bench;
 pub mod box_deltas;
 pub mod detections;
+pub mod device;
 pub mod mask_select;
 pub mod nms;
 pub mod paste_masks;
