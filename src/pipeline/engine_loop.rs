@@ -1,5 +1,7 @@
-//! The engine's thread: the next camera's newest frame in, instances out.
+//! The engine's thread: the cameras' newest frames in, instances out. While one batch is computed the next is brought to
+//! the device, where the network takes two.
 
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +14,14 @@ use super::intake::Intake;
 use super::ledger::tombstone;
 use super::metrics::Metrics;
 use crate::config::Idle;
-use crate::frame::Image;
+use crate::frame::{Frame, Image};
 use crate::instances::Instance;
 use crate::outlets::Outcome;
 use crate::time::Clocks;
 use crate::wire::v1::{Degradation, TombstoneReason};
+
+/// How long an idle engine waits before it looks whether it is to stop.
+const IDLE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Whether the mask branch of the network runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +41,40 @@ pub struct Segmented {
     pub inferred_mono_nanos: i64,
 }
 
-/// A loaded network: picture in, instances out.
+/// A picture to be looked at.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub image: Image,
+    pub masks: MaskBranch,
+}
+
+/// How much a network takes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Pictures of different cameras that are looked at together.
+    pub pictures: usize,
+    /// Batches that may be on their way at a time: with 2, one is brought to the device while another is computed.
+    pub batches: usize,
+}
+
+impl Capacity {
+    /// One picture at a time.
+    pub const ONE: Capacity = Capacity {
+        pictures: 1,
+        batches: 1,
+    };
+}
+
+/// A loaded network: pictures in, instances out, in the order they were given.
 pub trait Segmenter: Send {
-    /// The error names the stage or tensor; the caller adds camera and frame.
-    fn segment(&mut self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, String>;
+    /// Starts on at least one and at most [`Capacity::pictures`] pictures.
+    fn submit(&mut self, asked: Vec<Asked>, clocks: &dyn Clocks);
+    /// Waits for the batch that was submitted first: one answer a picture. An error names the stage or tensor; the caller
+    /// adds camera and frame.
+    fn collect(&mut self, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>>;
+    fn capacity(&self) -> Capacity {
+        Capacity::ONE
+    }
     /// Instances below this score are not returned.
     fn score_threshold(&self) -> f32;
 }
@@ -63,84 +98,169 @@ fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
         .unwrap_or("no message")
 }
 
+/// A batch on its way through the network.
+struct Flight {
+    frames: Vec<Flying>,
+    /// The network never got it.
+    failed: Option<String>,
+}
+
+struct Flying {
+    camera: usize,
+    report: Box<crate::outlets::Report>,
+    frame: Frame,
+    submitted: i64,
+}
+
 impl EngineLoop {
     /// Until the intake is closed and empty.
     pub(super) fn run(mut self) {
+        let capacity = self.segmenter.capacity();
+        let (pictures, batches) = (capacity.pictures.max(1), capacity.batches.max(1));
+        let mut flights: VecDeque<Flight> = VecDeque::with_capacity(batches);
         loop {
-            match self.intake.take(Duration::from_millis(200)) {
-                Some((camera, admitted)) => {
-                    let report = self.look(camera, admitted);
-                    if self.desk.send(Event::Settled { camera, report }).is_err() {
-                        return;
-                    }
+            if flights.len() < batches {
+                // While the network is busy, only what waits already is worth a second batch.
+                let patience = if flights.is_empty() {
+                    IDLE_PATIENCE
+                } else {
+                    Duration::ZERO
+                };
+                let taken = self.intake.take_some(patience, pictures);
+                if taken.is_empty() && flights.is_empty() && self.intake.is_closed() {
+                    return;
                 }
-                None if self.intake.is_closed() => return,
-                None => {}
+                match self.depart(taken) {
+                    Ok(Some(flight)) => {
+                        flights.push_back(flight);
+                        continue;
+                    }
+                    Ok(None) => {}
+                    Err(DeskClosed) => return,
+                }
+            }
+            if let Some(flight) = flights.pop_front()
+                && self.arrive(flight).is_err()
+            {
+                return;
             }
         }
     }
 
-    fn look(&mut self, camera: usize, admitted: Admitted) -> Box<crate::outlets::Report> {
-        let Admitted {
+    /// Hands frames to the network. Those that cannot be done in time are answered at once.
+    fn depart(&mut self, taken: Vec<(usize, Admitted)>) -> Result<Option<Flight>, DeskClosed> {
+        let (mut frames, mut asked) = (Vec::with_capacity(taken.len()), Vec::with_capacity(taken.len()));
+        for (camera, admitted) in taken {
+            let Admitted {
+                mut report,
+                frame,
+                deadline_mono_nanos,
+            } = admitted;
+            let submitted = self.clocks.mono_nanos();
+            if let Some(deadline) = deadline_mono_nanos
+                && submitted.saturating_add(self.durations.p99()) > deadline
+            {
+                let age_millis = (submitted - frame.capture_time.mono_nanos) / 1_000_000;
+                let need_millis = self.durations.p99() / 1_000_000;
+                let detail = format!("{age_millis} ms old, needs {need_millis} ms more");
+                report.outcome = tombstone(TombstoneReason::DroppedStale, detail);
+                self.durations.forget_slowest();
+                self.settle(camera, report)?;
+                continue;
+            }
+            let demand = self.demand.get(camera);
+            let wanted = demand.masks || (!demand.boxes && self.idle == Idle::Masks);
+            report.marks.submitted = submitted;
+            asked.push(Asked {
+                image: frame.image.clone(),
+                masks: if wanted { MaskBranch::Run } else { MaskBranch::Skip },
+            });
+            frames.push(Flying {
+                camera,
+                report,
+                frame,
+                submitted,
+            });
+        }
+        if frames.is_empty() {
+            return Ok(None);
+        }
+        let (segmenter, clocks) = (&mut self.segmenter, &*self.clocks);
+        let failed = guarded(|| segmenter.submit(asked, clocks)).err();
+        Ok(Some(Flight { frames, failed }))
+    }
+
+    /// Waits for the network's answers and settles the frames.
+    fn arrive(&mut self, flight: Flight) -> Result<(), DeskClosed> {
+        let (segmenter, clocks) = (&mut self.segmenter, &*self.clocks);
+        let answers = match flight.failed {
+            None => guarded(|| segmenter.collect(clocks)),
+            Some(message) => Err(message),
+        };
+        let (mut answers, missing) = match answers {
+            Ok(answers) => (answers.into_iter(), "the engine gave no answer".to_owned()),
+            Err(message) => (Vec::new().into_iter(), message),
+        };
+        for Flying {
+            camera,
             mut report,
             frame,
-            deadline_mono_nanos,
-        } = admitted;
-        let submitted = self.clocks.mono_nanos();
-        if let Some(deadline) = deadline_mono_nanos
-            && submitted.saturating_add(self.durations.p99()) > deadline
+            submitted,
+        } in flight.frames
         {
-            let age_millis = (submitted - frame.capture_time.mono_nanos) / 1_000_000;
-            let need_millis = self.durations.p99() / 1_000_000;
-            let detail = format!("{age_millis} ms old, needs {need_millis} ms more");
-            report.outcome = tombstone(TombstoneReason::DroppedStale, detail);
-            self.durations.forget_slowest();
-            return report;
-        }
-        let demand = self.demand.get(camera);
-        let wanted = demand.masks || (!demand.boxes && self.idle == Idle::Masks);
-        let masks = if wanted { MaskBranch::Run } else { MaskBranch::Skip };
-        report.marks.submitted = submitted;
-        let segmenter = &mut self.segmenter;
-        let clocks = &*self.clocks;
-        // A panic in a library must not take the stream down; the frame is answered with a tombstone.
-        let result = catch_unwind(AssertUnwindSafe(|| segmenter.segment(&frame.image, masks, clocks)))
-            .unwrap_or_else(|payload| Err(format!("the engine panicked: {}", panic_text(&*payload))));
-        match result {
-            Ok(segmented) => {
-                report.marks.preprocessed = segmented.preprocessed_mono_nanos;
-                report.marks.inferred = segmented.inferred_mono_nanos;
-                report.marks.instances = self.clocks.mono_nanos();
-                self.durations.add(report.marks.instances - submitted);
-                if segmented.truncated {
-                    report.degraded.push(Degradation::InstancesTruncated);
+            match answers.next().unwrap_or_else(|| Err(missing.clone())) {
+                Ok(segmented) => {
+                    report.marks.preprocessed = segmented.preprocessed_mono_nanos;
+                    report.marks.inferred = segmented.inferred_mono_nanos;
+                    report.marks.instances = self.clocks.mono_nanos();
+                    self.durations.add(report.marks.instances - submitted);
+                    if segmented.truncated {
+                        report.degraded.push(Degradation::InstancesTruncated);
+                    }
+                    report.outcome = Outcome::Answer {
+                        instances: Arc::new(segmented.instances),
+                        score_threshold: self.segmenter.score_threshold(),
+                    };
                 }
-                report.outcome = Outcome::Answer {
-                    instances: Arc::new(segmented.instances),
-                    score_threshold: self.segmenter.score_threshold(),
-                };
-            }
-            Err(message) => {
-                self.metrics.trouble(format!(
-                    "camera {} frame {}: {message}",
-                    frame.camera, frame.frame_number
-                ));
-                self.failures += 1;
-                // The first, then each power of two: a permanent fault says this 30 times a second.
-                if self.failures.is_power_of_two() {
-                    tracing::warn!(camera = %frame.camera, frame = frame.frame_number, failures = self.failures, "{message}");
+                Err(message) => {
+                    self.failed(&frame, &message);
+                    report.outcome = tombstone(TombstoneReason::InferenceError, message);
                 }
-                report.outcome = tombstone(TombstoneReason::InferenceError, message);
             }
+            self.settle(camera, report)?;
         }
-        report
+        Ok(())
     }
+
+    fn failed(&mut self, frame: &Frame, message: &str) {
+        let (camera, number) = (&frame.camera, frame.frame_number);
+        self.metrics
+            .trouble(format!("camera {camera} frame {number}: {message}"));
+        self.failures += 1;
+        // The first, then each power of two: a permanent fault says this 30 times a second.
+        if self.failures.is_power_of_two() {
+            tracing::warn!(%camera, frame = number, failures = self.failures, "{message}");
+        }
+    }
+
+    fn settle(&self, camera: usize, report: Box<crate::outlets::Report>) -> Result<(), DeskClosed> {
+        let sent = self.desk.send(Event::Settled { camera, report });
+        sent.map_err(|_| DeskClosed)
+    }
+}
+
+/// The publishing thread is gone, so nobody waits for answers.
+struct DeskClosed;
+
+/// A panic in a library must not take the stream down; its frames are answered with a tombstone.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|payload| format!("the engine panicked: {}", panic_text(&*payload)))
 }
 
 /// The last 128 durations, for the 99th percentile.
 #[derive(Debug, Default)]
 pub(super) struct Durations {
-    last: std::collections::VecDeque<i64>,
+    last: VecDeque<i64>,
     p99: i64,
 }
 

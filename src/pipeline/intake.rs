@@ -74,23 +74,30 @@ impl<T> Intake<T> {
         Offer::Accepted
     }
 
-    /// The next camera's item in turn; `None` after `timeout`, or when closed and empty.
-    pub(super) fn take(&self, timeout: Duration) -> Option<(usize, T)> {
+    /// The items of the next cameras in turn, one a camera, at most `most`; none after `timeout`, or when closed and empty.
+    pub(super) fn take_some(&self, timeout: Duration, most: usize) -> Vec<(usize, T)> {
         let state = self.lock();
         let empty = |s: &mut State<T>| !s.closed && s.waiting.iter().all(Option::is_none);
         let (mut state, _) = self
             .changed
             .wait_timeout_while(state, timeout, empty)
             .unwrap_or_else(PoisonError::into_inner);
-        let cameras = state.waiting.len();
-        let camera = (0..cameras)
-            .map(|i| (state.next_turn + i) % cameras)
-            .find(|&c| state.waiting[c].is_some())?;
-        let item = state.waiting[camera].take()?;
-        state.next_turn = (camera + 1) % cameras;
+        let (cameras, first) = (state.waiting.len(), state.next_turn);
+        let mut taken = Vec::new();
+        for camera in (0..cameras).map(|i| (first + i) % cameras) {
+            if taken.len() == most {
+                break;
+            }
+            if let Some(item) = state.waiting[camera].take() {
+                state.next_turn = (camera + 1) % cameras;
+                taken.push((camera, item));
+            }
+        }
         drop(state);
-        self.changed.notify_all();
-        Some((camera, item))
+        if !taken.is_empty() {
+            self.changed.notify_all();
+        }
+        taken
     }
 
     /// No more offers; what waits comes back.
@@ -118,6 +125,12 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    impl<T> Intake<T> {
+        fn take(&self, timeout: Duration) -> Option<(usize, T)> {
+            self.take_some(timeout, 1).pop()
+        }
+    }
+
     #[test]
     fn the_newest_frame_wins_and_the_old_one_comes_back() {
         let intake = Intake::new(1);
@@ -138,6 +151,18 @@ mod tests {
         assert_eq!(intake.take(Duration::ZERO), Some((1, 1)));
         assert_eq!(intake.take(Duration::ZERO), Some((2, 2)));
         assert_eq!(intake.take(Duration::ZERO), Some((0, 10)));
+    }
+
+    #[test]
+    fn several_cameras_are_taken_at_once_and_none_is_left_behind() {
+        let intake = Intake::new(3);
+        for camera in [0, 1, 2] {
+            assert_eq!(intake.offer_newest(camera, camera), Offer::Accepted);
+        }
+        assert_eq!(intake.take_some(Duration::ZERO, 2), [(0, 0), (1, 1)]);
+        assert_eq!(intake.offer_newest(0, 10), Offer::Accepted);
+        assert_eq!(intake.take_some(Duration::ZERO, 2), [(2, 2), (0, 10)]);
+        assert_eq!(intake.take_some(Duration::ZERO, 2), []);
     }
 
     #[test]

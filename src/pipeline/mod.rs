@@ -22,7 +22,7 @@ mod segmenter;
 mod service;
 
 pub use assemble::{CameraStateSink, Parts, Pipeline, PipelineError};
-pub use engine_loop::{MaskBranch, Segmented, Segmenter};
+pub use engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
 pub use metrics::{CameraSnapshot, Latency, Snapshot};
 pub use segmenter::{MaskRcnnSegmenter, SegmentError, Unrounded};
 pub use service::{Service, ServiceError, looks_like_recipe};

@@ -1,9 +1,10 @@
 //! The real engine: preprocess, network, decode and paste, with a mark at each border; of large pictures tile by tile,
 //! where that is asked for.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
-use super::engine_loop::{MaskBranch, Segmented, Segmenter};
+use super::engine_loop::{Asked, MaskBranch, Segmented, Segmenter};
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::{ImageSize, Letterbox, PixelBox, SourcePx, Tile, Tiling};
 use crate::instances::{self, ClassMap, Limits, MaskRuns};
@@ -23,6 +24,8 @@ pub struct MaskRcnnSegmenter {
     /// Detections that the recipe keeps at most.
     network_limit: usize,
     spent: Spent,
+    /// Of pictures that were submitted and not collected.
+    answers: VecDeque<Vec<Result<Segmented, String>>>,
 }
 
 /// Why one picture has no instances.
@@ -57,6 +60,7 @@ impl MaskRcnnSegmenter {
             limits,
             tiling: None,
             spent: Spent::default(),
+            answers: VecDeque::new(),
         }
     }
 
@@ -89,7 +93,7 @@ impl MaskRcnnSegmenter {
         let grey = vec![114u8; 3 * 640 * 480];
         let image = Image::packed(PixelFormat::Rgb8, size, grey).map_err(|e| e.to_string())?;
         for _ in 0..3 {
-            self.segment(&image, MaskBranch::Run, clocks)?;
+            self.find(&image, MaskBranch::Run, clocks).map_err(|e| e.to_string())?;
         }
         Ok(())
     }
@@ -209,8 +213,14 @@ impl MaskRcnnSegmenter {
 }
 
 impl Segmenter for MaskRcnnSegmenter {
-    fn segment(&mut self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, String> {
-        self.find(image, masks, clocks).map_err(|e| e.to_string())
+    fn submit(&mut self, asked: Vec<Asked>, clocks: &dyn Clocks) {
+        let answer = |one: Asked| self.find(&one.image, one.masks, clocks).map_err(|e| e.to_string());
+        let answers = asked.into_iter().map(answer).collect();
+        self.answers.push_back(answers);
+    }
+
+    fn collect(&mut self, _: &dyn Clocks) -> Vec<Result<Segmented, String>> {
+        self.answers.pop_front().unwrap_or_default()
     }
 
     fn score_threshold(&self) -> f32 {

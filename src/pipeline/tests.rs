@@ -1,12 +1,13 @@
 //! Scenarios over the real threads: a camera driven by hand, an engine and an outlet that remember.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::admission::Admission;
 use super::assemble::{CameraStateSink, Core, Parts};
-use super::engine_loop::{MaskBranch, Segmented, Segmenter};
+use super::engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
 use crate::config::{Camera, Idle, Pace, Repeat, SourceUri};
 use crate::frame::{Frame, Image, PixelFormat};
 use crate::geometry::ImageSize;
@@ -48,14 +49,40 @@ enum OnRed {
 }
 
 struct Engine {
+    capacity: Capacity,
+    waiting: VecDeque<Vec<Asked>>,
+    batches: Arc<Mutex<Vec<usize>>>,
     permits: Arc<Permits>,
     branches: Arc<Mutex<Vec<MaskBranch>>>,
     on_red: OnRed,
 }
 
 impl Segmenter for Engine {
-    fn segment(&mut self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, String> {
+    fn submit(&mut self, asked: Vec<Asked>, _: &dyn Clocks) {
+        self.batches.lock().expect("lock").push(asked.len());
+        self.waiting.push_back(asked);
+    }
+
+    fn collect(&mut self, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>> {
+        let batch = self.waiting.pop_front().expect("a batch was submitted");
         self.permits.take();
+        batch
+            .into_iter()
+            .map(|one| self.look(&one.image, one.masks, clocks))
+            .collect()
+    }
+
+    fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    fn score_threshold(&self) -> f32 {
+        0.5
+    }
+}
+
+impl Engine {
+    fn look(&self, image: &Image, masks: MaskBranch, clocks: &dyn Clocks) -> Result<Segmented, String> {
         self.branches.lock().expect("lock").push(masks);
         if image.bytes()[0] == 255 {
             match self.on_red {
@@ -70,10 +97,6 @@ impl Segmenter for Engine {
             preprocessed_mono_nanos: now,
             inferred_mono_nanos: now,
         })
-    }
-
-    fn score_threshold(&self) -> f32 {
-        0.5
     }
 }
 
@@ -109,16 +132,23 @@ impl CameraStateSink for NoStates {
 
 struct Rig {
     core: Core,
-    door: Admission,
+    /// One a camera: front, and with more of them camera1, camera2, ...
+    doors: Vec<Admission>,
     permits: Arc<Permits>,
     branches: Arc<Mutex<Vec<MaskBranch>>>,
+    batches: Arc<Mutex<Vec<usize>>>,
     memory: Memory,
 }
 
 fn rig(pace: Pace, valid_for: Duration, on_red: OnRed) -> Rig {
+    rig_of(1, Capacity::ONE, pace, valid_for, on_red)
+}
+
+fn rig_of(cameras: usize, capacity: Capacity, pace: Pace, valid_for: Duration, on_red: OnRed) -> Rig {
     let (permits, branches, memory) = (Arc::new(Permits::default()), Arc::default(), Memory::default());
-    let camera = Camera {
-        id: CameraId::new("front").expect("id"),
+    let batches = Arc::default();
+    let camera = |index| Camera {
+        id: camera_id(index),
         uri: SourceUri::Gst("videotestsrc".to_owned()),
         pace,
         repeat: Repeat::Once,
@@ -129,8 +159,11 @@ fn rig(pace: Pace, valid_for: Duration, on_red: OnRed) -> Rig {
         stall_timeout: Duration::from_secs(3),
     };
     let parts = Parts {
-        cameras: vec![camera],
+        cameras: (0..cameras).map(camera).collect(),
         segmenter: Box::new(Engine {
+            capacity,
+            waiting: VecDeque::new(),
+            batches: Arc::clone(&batches),
             permits: Arc::clone(&permits),
             branches: Arc::clone(&branches),
             on_red,
@@ -140,14 +173,24 @@ fn rig(pace: Pace, valid_for: Duration, on_red: OnRed) -> Rig {
         idle: Idle::Boxes,
         clocks: Arc::new(SystemClocks),
     };
-    let (core, mut doors) = Core::start(parts).expect("starts");
+    let (core, doors) = Core::start(parts).expect("starts");
     Rig {
         core,
-        door: doors.remove(0),
+        doors,
         permits,
         branches,
+        batches,
         memory,
     }
+}
+
+fn camera_id(index: usize) -> CameraId {
+    let name = if index == 0 {
+        "front".to_owned()
+    } else {
+        format!("camera{index}")
+    };
+    CameraId::new(&name).expect("id")
 }
 
 fn arrived_now() -> CaptureTime {
@@ -160,9 +203,13 @@ fn arrived_now() -> CaptureTime {
 }
 
 fn frame(frame_number: u64, red: u8) -> SourceEvent {
+    frame_of(0, frame_number, red)
+}
+
+fn frame_of(camera: usize, frame_number: u64, red: u8) -> SourceEvent {
     let now = SystemClocks.mono_nanos();
     SourceEvent::Frame(Frame {
-        camera: CameraId::new("front").expect("id"),
+        camera: camera_id(camera),
         frame_number,
         pts: Some(Pts {
             nanos: i64::try_from(frame_number).expect("small"),
@@ -199,14 +246,14 @@ impl Rig {
     fn end(self) -> Vec<(u64, u64, Option<TombstoneReason>)> {
         let Rig {
             core,
-            door,
+            doors,
             permits,
             memory,
             ..
         } = self;
         core.close();
         permits.give(100);
-        drop(door);
+        drop(doors);
         core.join();
         assert!(memory.finished.load(Ordering::SeqCst), "outlets are finished");
         let reports = memory.reports.lock().expect("lock");
@@ -228,10 +275,10 @@ const LONG: Duration = Duration::from_secs(60);
 #[test]
 fn a_newer_frame_replaces_one_that_waits_and_every_frame_is_accounted_for_in_order() {
     let mut rig = rig(Pace::RealTime, LONG, OnRed::Fail);
-    assert_eq!(rig.door.event(frame(1, 0)), Flow::Continue);
+    assert_eq!(rig.doors[0].event(frame(1, 0)), Flow::Continue);
     rig.wait_for_pick_up(1);
     for n in 2..=4 {
-        rig.door.event(frame(n, 0));
+        rig.doors[0].event(frame(n, 0));
     }
     rig.permits.give(2);
     rig.wait_for(4);
@@ -253,7 +300,7 @@ fn an_unpaced_source_waits_and_loses_nothing() {
         }
     });
     for n in 1..=20 {
-        rig.door.event(frame(n, 0));
+        rig.doors[0].event(frame(n, 0));
     }
     giver.join().expect("no panic");
     rig.wait_for(20);
@@ -267,7 +314,7 @@ fn one_bad_frame_is_a_tombstone_that_names_the_tensor_and_the_next_is_answered()
         let mut rig = rig(Pace::Unpaced, LONG, on_red);
         rig.permits.give(3);
         for (n, red) in [(1, 0), (2, 255), (3, 0)] {
-            rig.door.event(frame(n, red));
+            rig.doors[0].event(frame(n, red));
         }
         rig.wait_for(3);
         let troubles = rig.core.snapshot().troubles;
@@ -295,12 +342,12 @@ fn one_bad_frame_is_a_tombstone_that_names_the_tensor_and_the_next_is_answered()
 #[test]
 fn a_frame_still_in_flight_when_its_time_runs_out_is_late() {
     let mut rig = rig(Pace::RealTime, Duration::from_millis(60), OnRed::Fail);
-    rig.door.event(frame(1, 0));
+    rig.doors[0].event(frame(1, 0));
     rig.wait_for(1);
     rig.permits.give(1);
     rig.wait_for_pick_up(1);
     rig.permits.give(1);
-    rig.door.event(frame(2, 0));
+    rig.doors[0].event(frame(2, 0));
     rig.wait_for(2);
     // Frame 2 is fresh, but the engine has just shown that it needs longer than its time.
     let said = rig.end();
@@ -311,14 +358,14 @@ fn a_frame_still_in_flight_when_its_time_runs_out_is_late() {
 #[test]
 fn stalls_and_damaged_frames_are_numbered_results_behind_the_frame_in_flight() {
     let mut rig = rig(Pace::RealTime, LONG, OnRed::Fail);
-    rig.door.event(frame(1, 0));
+    rig.doors[0].event(frame(1, 0));
     rig.wait_for_pick_up(1);
-    rig.door.event(SourceEvent::Damaged {
+    rig.doors[0].event(SourceEvent::Damaged {
         frame_number: 2,
         capture_time: arrived_now(),
         detail: "broken JPEG".to_owned(),
     });
-    rig.door.event(SourceEvent::Stalled {
+    rig.doors[0].event(SourceEvent::Stalled {
         since_mono_nanos: 0,
         last_frame_number: 2,
     });
@@ -351,11 +398,11 @@ fn stalls_and_damaged_frames_are_numbered_results_behind_the_frame_in_flight() {
 #[test]
 fn shutdown_answers_the_frame_in_the_engine_and_stops_the_one_that_waits() {
     let mut rig = rig(Pace::RealTime, LONG, OnRed::Fail);
-    rig.door.event(frame(1, 0));
+    rig.doors[0].event(frame(1, 0));
     rig.wait_for_pick_up(1);
-    rig.door.event(frame(2, 0));
+    rig.doors[0].event(frame(2, 0));
     rig.core.close();
-    assert_eq!(rig.door.event(frame(3, 0)), Flow::Stop);
+    assert_eq!(rig.doors[0].event(frame(3, 0)), Flow::Stop);
     let stopping = Some(TombstoneReason::Stopping);
     assert_eq!(rig.end(), vec![(1, 1, None), (2, 2, stopping), (3, 3, stopping)]);
 }
@@ -364,15 +411,72 @@ fn shutdown_answers_the_frame_in_the_engine_and_stops_the_one_that_waits() {
 fn the_mask_branch_runs_only_for_those_who_want_masks() {
     let mut rig = rig(Pace::Unpaced, LONG, OnRed::Fail);
     rig.permits.give(2);
-    rig.door.event(frame(1, 0));
+    rig.doors[0].event(frame(1, 0));
     rig.wait_for(1);
     rig.memory.wants_masks.store(true, Ordering::SeqCst);
     std::thread::sleep(Duration::from_millis(60));
-    rig.door.event(frame(2, 0));
+    rig.doors[0].event(frame(2, 0));
     rig.wait_for(2);
     assert_eq!(
         *rig.branches.lock().expect("lock"),
         vec![MaskBranch::Skip, MaskBranch::Run]
     );
     rig.end();
+}
+
+#[test]
+fn frames_of_several_cameras_go_together_and_the_next_batch_departs_before_the_last_is_back() {
+    let two_of_two = Capacity {
+        pictures: 2,
+        batches: 2,
+    };
+    let mut rig = rig_of(3, two_of_two, Pace::RealTime, Duration::from_secs(10), OnRed::Fail);
+    rig.doors[0].event(frame_of(0, 1, 0));
+    rig.wait_for_pick_up(1);
+    for camera in 0..3 {
+        let red = if camera == 2 { 255 } else { 0 };
+        rig.doors[camera].event(frame_of(camera, 2, red));
+    }
+    // The engine waits for its first batch: nothing was taken meanwhile.
+    assert_eq!(*rig.batches.lock().expect("lock"), [1]);
+    rig.permits.give(1);
+    rig.wait_for_pick_up(2);
+    assert_eq!(
+        *rig.batches.lock().expect("lock"),
+        [1, 2, 1],
+        "both depart before either is back"
+    );
+    rig.permits.give(2);
+    rig.wait_for(4);
+    let reports = rig.memory.reports.lock().expect("lock").clone();
+    let bad = |report: &&Report| !matches!(report.outcome, Outcome::Answer { .. });
+    let bad: Vec<&Report> = reports.iter().filter(bad).collect();
+    assert_eq!(bad.len(), 1, "one camera's bad frame is its own trouble");
+    assert_eq!(bad[0].camera, camera_id(2));
+    rig.core.close();
+    drop(rig.doors);
+    rig.core.join();
+}
+
+#[test]
+fn a_panic_costs_its_own_batch_alone() {
+    let two_of_two = Capacity {
+        pictures: 1,
+        batches: 2,
+    };
+    let mut rig = rig_of(2, two_of_two, Pace::RealTime, Duration::from_secs(10), OnRed::Panic);
+    rig.doors[0].event(frame_of(0, 1, 0));
+    rig.wait_for_pick_up(1);
+    rig.doors[1].event(frame_of(1, 1, 255));
+    rig.doors[0].event(frame_of(0, 2, 0));
+    rig.permits.give(3);
+    rig.wait_for(3);
+    let reports = rig.memory.reports.lock().expect("lock").clone();
+    for report in &reports {
+        let answered = matches!(report.outcome, Outcome::Answer { .. });
+        assert_eq!(answered, report.camera == camera_id(0), "{report:?}");
+    }
+    rig.core.close();
+    drop(rig.doors);
+    rig.core.join();
 }
