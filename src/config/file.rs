@@ -8,6 +8,7 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(super) struct LaunchFile {
     pub(super) engine: Spanned<String>,
+    pub(super) executor: Option<Spanned<String>>,
     #[serde(default, rename = "camera")]
     pub(super) cameras: Vec<Spanned<CameraTable>>,
     #[serde(default, rename = "outlet")]

@@ -2,6 +2,7 @@
 //! place. Not here: engine recipes' meaning (`model::recipe`), what a source does with its settings (`source`).
 
 mod error;
+mod executor;
 mod file;
 mod resolve;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 mod uri;
 
 pub use error::ConfigError;
+pub use executor::Executor;
 pub use resolve::{parse, read};
 pub use uri::{DEFAULT_SCENE, SourceUriError, redact};
 
@@ -23,6 +25,7 @@ use crate::names::CameraId;
 pub struct Launch {
     /// The recipe of the engine.
     pub engine: PathBuf,
+    pub executor: Executor,
     pub cameras: Vec<Camera>,
     pub outlets: Vec<Outlet>,
     pub publish: Publish,

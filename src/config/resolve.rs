@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::error::ConfigError;
 use super::file::{CameraTable, DemandName, IdleName, LaunchFile, OutletKind, OutletTable, PaceName, RepeatName};
 use super::file::{PublishTable, ZenohTable};
-use super::{AnnotatedVideo, Camera, DemandPolicy, Idle, Launch, Outlet, Pace, Publish, Repeat, SourceUri, Zenoh};
+use super::{AnnotatedVideo, Camera, DemandPolicy, Executor, Idle, Launch, Outlet, Pace, Publish, Repeat, SourceUri, Zenoh};
 use crate::names::CameraId;
 
 const VALID_FOR_MILLIS: u64 = 300;
@@ -109,6 +109,10 @@ impl Resolve<'_> {
         if !engine.is_file() {
             return Err(self.fault(&file.engine, format!("no engine recipe at {}", engine.display())));
         }
+        let executor = match &file.executor {
+            Some(executor) => self.parsed(executor)?,
+            None => Executor::default(),
+        };
         if file.cameras.is_empty() {
             return Err(ConfigError::whole(self.path, "no [[camera]]: attach at least one"));
         }
@@ -129,6 +133,7 @@ impl Resolve<'_> {
             .collect::<Result<_, _>>()?;
         Ok(Launch {
             engine,
+            executor,
             cameras,
             outlets,
             publish: self.publish(file.publish)?,

@@ -158,3 +158,17 @@ fn every_bundled_launch_file_is_valid() {
     }
     assert!(seen >= 4, "only {seen} launch files");
 }
+
+#[test]
+fn the_executor_is_chosen_by_name() {
+    assert_eq!(parsed(CAMERA).expect("valid").executor, Executor::Auto);
+    for executor in Executor::ALL {
+        let text = format!("executor = \"{executor}\"\n{CAMERA}");
+        assert_eq!(parsed(&text).expect("valid").executor, executor);
+    }
+    let error = parsed(&format!("executor = \"gpu\"\n{CAMERA}")).expect_err("no such executor");
+    assert_eq!(
+        error.to_string().lines().next(),
+        Some("x.toml:2:12: \"gpu\" is no executor: use \"auto\", \"cpu\", \"cudnn\" or \"tensorrt\"")
+    );
+}
