@@ -10,7 +10,9 @@ use toml::Spanned;
 use super::error::ConfigError;
 use super::file::{CameraTable, DemandName, IdleName, LaunchFile, OutletKind, OutletTable, PaceName, RepeatName};
 use super::file::{PublishTable, ZenohTable};
-use super::{AnnotatedVideo, Camera, DemandPolicy, Executor, Idle, Launch, Outlet, Pace, Publish, Repeat, SourceUri, Zenoh};
+use super::{
+    AnnotatedVideo, Camera, DemandPolicy, Executor, Idle, Launch, Outlet, Pace, Publish, Repeat, SourceUri, Zenoh,
+};
 use crate::names::CameraId;
 
 const VALID_FOR_MILLIS: u64 = 300;

@@ -19,11 +19,20 @@ pub struct Detection {
     pub bounds: PixelBox<NetworkPx>,
 }
 
-/// What the mask head gave: `[detections, side, side]` probabilities of each detection's own class, row-major.
+/// What the mask head gave: `[detections, side, side]` values of each detection's own class, row-major.
 #[derive(Debug, Clone, Copy)]
 pub struct MaskGrids<'a> {
     pub side: u32,
-    pub probabilities: &'a [f32],
+    pub values: GridValues<'a>,
+}
+
+/// As the network gave them, or already as results hold them.
+#[derive(Debug, Clone, Copy)]
+pub enum GridValues<'a> {
+    /// [0, 1].
+    Probabilities(&'a [f32]),
+    /// `round(255 p)`.
+    Quantised(&'a [u8]),
 }
 
 /// Which detections become instances.
@@ -53,13 +62,13 @@ pub enum DecodeError {
 ///
 /// A box that rounds to nothing inside the frame is no instance, nor is one whose score is not a number. The mask's RoI is
 /// the detection box as the network had it: rounded, not clipped. `paste` is the paste rule ([`super::paste`] or a faster
-/// one that equals it).
+/// one that equals it); it is also told which of `detections` the mask is of.
 pub fn decode(
     detections: &[Detection],
     masks: Option<MaskGrids<'_>>,
     letterbox: &Letterbox,
     limits: &Limits,
-    mut paste: impl FnMut(&SoftMask, ImageSize) -> Option<MaskRuns>,
+    mut paste: impl FnMut(usize, &SoftMask, ImageSize) -> Option<MaskRuns>,
 ) -> Result<Vec<Instance>, DecodeError> {
     if let Some(grids) = &masks {
         grids.check(detections.len())?;
@@ -86,7 +95,7 @@ pub fn decode(
                 values: grids.quantised(index),
             };
             InstanceMask {
-                runs: paste(&soft, frame),
+                runs: paste(index, &soft, frame),
                 soft: Some(soft),
             }
         });
@@ -106,7 +115,15 @@ pub(super) fn by_rank(a: (f32, u32, LatticeBox), b: (f32, u32, LatticeBox)) -> O
     b.0.total_cmp(&a.0).then_with(|| place(a).cmp(&place(b)))
 }
 
-impl MaskGrids<'_> {
+impl<'a> MaskGrids<'a> {
+    /// The values before rounding; none where they came rounded.
+    pub fn probabilities(&self) -> &'a [f32] {
+        match self.values {
+            GridValues::Probabilities(values) => values,
+            GridValues::Quantised(_) => &[],
+        }
+    }
+
     fn cells(&self) -> usize {
         self.side as usize * self.side as usize
     }
@@ -116,7 +133,11 @@ impl MaskGrids<'_> {
         if !(1..=256).contains(&side) {
             return Err(DecodeError::MaskSide { side });
         }
-        let (expected, got) = (detections * self.cells(), self.probabilities.len());
+        let got = match self.values {
+            GridValues::Probabilities(values) => values.len(),
+            GridValues::Quantised(values) => values.len(),
+        };
+        let expected = detections * self.cells();
         if expected != got {
             return Err(DecodeError::MaskSize {
                 detections,
@@ -130,9 +151,15 @@ impl MaskGrids<'_> {
 
     /// `round(255 p)`, halves away from zero; NaN, which a healthy network never gives, counts as 0.
     fn quantised(&self, index: usize) -> Vec<u8> {
-        let grid = &self.probabilities[index * self.cells()..(index + 1) * self.cells()];
-        // The product is exact in f64, in f32 it could round onto a half. `as u8` saturates and takes NaN to 0.
-        grid.iter().map(|&p| (f64::from(p) * 255.0).round() as u8).collect()
+        let grid = index * self.cells()..(index + 1) * self.cells();
+        match self.values {
+            // The product is exact in f64, in f32 it could round onto a half. `as u8` saturates and takes NaN to 0.
+            GridValues::Probabilities(values) => {
+                let quantised = |&p: &f32| (f64::from(p) * 255.0).round() as u8;
+                values[grid].iter().map(quantised).collect()
+            }
+            GridValues::Quantised(values) => values[grid].to_vec(),
+        }
     }
 }
 

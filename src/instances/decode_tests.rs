@@ -1,6 +1,10 @@
 use super::super::soft::paste;
 use super::*;
 
+fn plain(_: usize, soft: &SoftMask, frame: ImageSize) -> Option<MaskRuns> {
+    paste(soft, frame)
+}
+
 fn found(class_id: u32, score: f32, [x0, y0, x1, y1]: [f32; 4]) -> Detection {
     Detection {
         class_id,
@@ -22,7 +26,7 @@ const ALL: Limits = Limits {
 #[test]
 fn boxes_become_source_pixels_on_the_lattice() {
     let detections = [found(3, 0.75, [10.0, 20.0, 30.1, 239.9])];
-    let instances = decode(&detections, None, &half(), &ALL, paste).unwrap();
+    let instances = decode(&detections, None, &half(), &ALL, plain).unwrap();
     let bounds = LatticeBox {
         x0: 5120,
         y0: 10240,
@@ -56,7 +60,7 @@ fn order_is_by_score_then_class_then_place() {
         score_threshold: 0.5,
         max_instances: 4,
     };
-    let instances = decode(&detections, None, &half(), &limits, paste).unwrap();
+    let instances = decode(&detections, None, &half(), &limits, plain).unwrap();
     let order: Vec<_> = instances
         .iter()
         .map(|i| (i.class_id, i.bounds.x0 / 512, i.bounds.y0 / 512))
@@ -72,7 +76,7 @@ fn boxes_that_round_to_nothing_are_no_instances() {
         found(0, 0.9, [f32::NAN, 10.0, 20.0, 20.0]),
         found(0, 0.8, [10.0, 10.0, 10.005, 20.0]), // 2.56 steps
     ];
-    let instances = decode(&detections, None, &half(), &ALL, paste).unwrap();
+    let instances = decode(&detections, None, &half(), &ALL, plain).unwrap();
     assert_eq!(
         instances.iter().map(|i| i.bounds.x1 - i.bounds.x0).collect::<Vec<_>>(),
         [3]
@@ -89,9 +93,9 @@ fn masks_follow_their_detection_and_reach_beyond_the_frame() {
     let probabilities = [0.0, 0.0, 0.0, 0.0, 0.5, 1.0, f32::NAN, 2.0];
     let masks = Some(MaskGrids {
         side: 2,
-        probabilities: &probabilities,
+        values: GridValues::Probabilities(&probabilities),
     });
-    let instances = decode(&detections, masks, &half(), &ALL, paste).unwrap();
+    let instances = decode(&detections, masks, &half(), &ALL, plain).unwrap();
     let first = instances[0].mask.as_ref().unwrap();
     let soft = first.soft.as_ref().unwrap();
     assert_eq!(soft.values, [128, 255, 0, 255]);
@@ -113,15 +117,38 @@ fn masks_follow_their_detection_and_reach_beyond_the_frame() {
 
 #[test]
 fn wrong_mask_sizes_are_named() {
-    let grids = |side, probabilities| Some(MaskGrids { side, probabilities });
+    let grids = |side, values| {
+        let values = GridValues::Probabilities(values);
+        Some(MaskGrids { side, values })
+    };
     let one = [found(0, 0.5, [0.0, 0.0, 8.0, 8.0])];
-    let short = decode(&one, grids(2, &[0.0; 3]), &half(), &ALL, paste).unwrap_err();
+    let short = decode(&one, grids(2, &[0.0; 3]), &half(), &ALL, plain).unwrap_err();
     assert_eq!(
         short.to_string(),
         "3 mask probabilities: expected 4 for 1 detections of 2x2"
     );
     assert_eq!(
-        decode(&one, grids(0, &[]), &half(), &ALL, paste),
+        decode(&one, grids(0, &[]), &half(), &ALL, plain),
         Err(DecodeError::MaskSide { side: 0 })
     );
+}
+
+#[test]
+fn grids_that_come_rounded_are_taken_as_they_are_and_paste_hears_whose_mask_it_is() {
+    let detections = [
+        found(0, 0.25, [0.0, 0.0, 8.0, 8.0]),
+        found(1, 0.5, [4.0, 0.0, 12.0, 8.0]),
+    ];
+    let rounded = [1, 2, 3, 4, 250, 251, 252, 253];
+    let masks = Some(MaskGrids {
+        side: 2,
+        values: GridValues::Quantised(&rounded),
+    });
+    let mut asked = Vec::new();
+    let instances = decode(&detections, masks, &half(), &ALL, |index, soft, frame| {
+        asked.push((index, soft.values.clone()));
+        paste(soft, frame)
+    });
+    assert_eq!(instances.unwrap().len(), 2);
+    assert_eq!(asked, [(1, vec![250, 251, 252, 253]), (0, vec![1, 2, 3, 4])]);
 }

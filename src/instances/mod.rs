@@ -12,7 +12,7 @@ mod rle;
 mod sets;
 mod soft;
 
-pub use decode::{DecodeError, Detection, Limits, MaskGrids, decode};
+pub use decode::{DecodeError, Detection, GridValues, Limits, MaskGrids, decode};
 pub use labels::class_rgb;
 pub use measure::{Borders, MeasuredFrom, Measurements};
 pub use merge::merge_tiles;

@@ -29,7 +29,7 @@ fn see(net: &mut MaskRcnn) -> (Vec<(u32, f32, f32)>, f32) {
     let input = net.input_mut(fit.network, 1).unwrap();
     preprocessor.run(&image, &fit, input).unwrap();
     let found = net.infer(fit.resized, Masks::Yes).unwrap();
-    let masks = found.masks.unwrap().probabilities;
+    let masks = found.masks.unwrap().probabilities();
     let mean = masks.iter().sum::<f32>() / masks.len() as f32;
     let detections = found.detections.iter().map(|d| (d.class_id, d.score, d.bounds.x0));
     (detections.collect(), mean)

@@ -161,7 +161,7 @@ impl MaskRcnnSegmenter {
         let count = found.detections.len();
         let truncated = count > self.limits.max_instances || count >= self.network_limit;
         let paster = &mut self.paster;
-        let paste = |soft: &instances::SoftMask, frame| paster.paste(soft, frame);
+        let paste = |_, soft: &instances::SoftMask, frame| paster.paste(soft, frame);
         let instances = instances::decode(found.detections, found.masks, &fit, &self.limits, paste)?;
         Ok(Segmented {
             instances,
@@ -196,7 +196,7 @@ impl MaskRcnnSegmenter {
                 let bounds = fit.source_from_network(&detection.bounds);
                 let runs = found.masks.and_then(|grids| {
                     let side = grids.side as usize;
-                    let grid = grids.probabilities.get(i * side * side..(i + 1) * side * side)?;
+                    let grid = grids.probabilities().get(i * side * side..(i + 1) * side * side)?;
                     paste_torchvision(grid, side, &bounds, size)
                 });
                 Unrounded {

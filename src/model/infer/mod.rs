@@ -28,7 +28,7 @@ use crate::engine::openvino::{OpenVino, PortElement, Program, Settings};
 use crate::engine::quantize::{Method, QuantizeError, TableError};
 use crate::engine::{EngineError, Precision};
 use crate::geometry::{ImageSize, Letterbox, Resampling, Sizing};
-use crate::instances::{ClassMap, Detection, MaskGrids};
+use crate::instances::{ClassMap, Detection, GridValues, MaskGrids};
 use crate::ops::detections::{Detections, DetectionsError};
 use crate::ops::mask_select::{self, MaskSelectError};
 use crate::ops::proposals::{Proposals, ProposalsError};
@@ -375,7 +375,7 @@ impl MaskRcnn {
             detections: &s.detections,
             masks: draw.then_some(MaskGrids {
                 side: self.between.mask_side as u32,
-                probabilities: &s.masks,
+                values: GridValues::Probabilities(&s.masks),
             }),
             spent,
         })

@@ -22,7 +22,7 @@ fn nothing_above_the_threshold_is_no_detection_and_no_mask() {
     for masks in [Masks::Yes, Masks::No] {
         let found = net.infer(resized, masks).unwrap();
         assert!(found.detections.is_empty());
-        assert!(found.masks.is_none_or(|m| m.probabilities.is_empty()));
+        assert!(found.masks.is_none_or(|m| m.probabilities().is_empty()));
     }
     assert!(!net.scratch.proposals.is_empty());
 }
@@ -59,7 +59,7 @@ fn numbers_that_are_none_become_no_detections() {
             assert!(edges(&d.bounds).iter().all(|v| v.is_finite()), "{layer}: {d:?}");
         }
         let count = found.detections.len();
-        assert!(found.masks.is_none_or(|m| m.probabilities.len() == 784 * count));
+        assert!(found.masks.is_none_or(|m| m.probabilities().len() == 784 * count));
     }
 }
 
@@ -87,7 +87,7 @@ fn three_pictures_at_once_are_three_pictures() {
             .unwrap()
             .copy_from_slice(input);
         let found = net.infer(resized, Masks::Yes).unwrap();
-        alone.push((found.detections.to_vec(), found.masks.unwrap().probabilities.to_vec()));
+        alone.push((found.detections.to_vec(), found.masks.unwrap().probabilities().to_vec()));
     }
     assert!(alone.iter().all(|(d, _)| !d.is_empty()) && alone[0].0 != alone[1].0);
     let batch = net.input_mut(ImageSize::new(192, 160), 3).unwrap();
@@ -102,7 +102,7 @@ fn three_pictures_at_once_are_three_pictures() {
             let pairs = edges(&got.bounds).into_iter().zip(edges(&want.bounds));
             pairs.for_each(|(g, w)| near("box", g, w, 1e-4)); // px of 192
         }
-        let pairs = found.masks.unwrap().probabilities.iter().zip(masks);
+        let pairs = found.masks.unwrap().probabilities().iter().zip(masks);
         pairs.for_each(|(&g, &w)| near("mask", g, w, 1e-6));
     }
     let text = net

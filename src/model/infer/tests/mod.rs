@@ -89,10 +89,10 @@ fn the_whole_network_equals_torchvision() {
     assert_eq!(found.detections.len(), golden.detections.len());
     let masks = found.masks.unwrap();
     assert_eq!(
-        (masks.side, masks.probabilities.len()),
+        (masks.side, masks.probabilities().len()),
         (28, 784 * found.detections.len())
     );
-    let pairs = found.detections.iter().zip(masks.probabilities.chunks_exact(784));
+    let pairs = found.detections.iter().zip(masks.probabilities().chunks_exact(784));
     for ((got, mask), want) in pairs.zip(&golden.detections) {
         assert_eq!(got.class_id, want.class_id);
         near("score", got.score, want.score, 1e-4);

@@ -171,7 +171,7 @@ fn check(name: &str, stem: &str, edits: &[(&str, &str)]) {
 fn same_detections(what: &str, found: &Inference<'_>, wanted: &[GoldenDetection]) {
     assert_eq!(found.detections.len(), wanted.len(), "{what}");
     let masks = found.masks.as_ref().unwrap();
-    let grids: Vec<&[f32]> = masks.probabilities.chunks_exact(784).collect();
+    let grids: Vec<&[f32]> = masks.probabilities().chunks_exact(784).collect();
     assert_eq!(grids.len(), wanted.len(), "{what}");
     let (mut worst_box, mut worst_score, mut worst_mask) = (0f32, 0f32, 0f32);
     for (i, want) in wanted.iter().enumerate() {
