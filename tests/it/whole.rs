@@ -164,7 +164,7 @@ fn a_robot_receives_what_the_engine_saw_on_every_picture() {
         let size = ImageSize::new(rgb.width(), rgb.height());
         let picture = Image::packed(PixelFormat::Rgb8, size, rgb.into_raw()).expect("a picture");
         let direct = engine
-            .segment(&picture, MaskBranch::Run, &SystemClocks)
+            .find(&picture, MaskBranch::Run, &SystemClocks)
             .expect("segments")
             .instances;
         let direct: Vec<_> = direct
