@@ -8,9 +8,10 @@ TARGET_DIR ?= $(or $(CARGO_TARGET_DIR),target)
 OPENVINO_VERSION := 2026.4
 export MASKCAST_OPENVINO_DIR ?= $(abspath $(TARGET_DIR))/openvino
 export MASKCAST_DATA ?= $(abspath ../shared/data)
+NVRTC_VERSION := 13.0.88
 SECONDS_OF_DEMO ?= 20
 
-.PHONY: help demo test lint deps openvino oracle build bench bench-cpu parity training-parity train gallery
+.PHONY: help demo test lint deps openvino nvrtc cuda-standin oracle build bench bench-cpu parity training-parity train gallery
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -18,7 +19,7 @@ help: ## this list
 demo: build ## simulated camera -> masks on zenoh -> annotated video, judged against the truth (about 20 s)
 	$(TARGET_DIR)/release/maskcast demo --seconds $(SECONDS_OF_DEMO)
 
-test: deps openvino oracle ## every test that needs no GPU
+test: deps openvino nvrtc cuda-standin oracle ## every test that needs no GPU
 	cargo test --locked
 	cargo check --locked --quiet --no-default-features --lib
 	@test -d "$(MASKCAST_DATA)" || echo "not run: real footage and the published COCO results: no data at $(MASKCAST_DATA)"
@@ -38,6 +39,23 @@ openvino: $(MASKCAST_OPENVINO_DIR)/libopenvino_c.so ## the CPU executor's librar
 
 $(MASKCAST_OPENVINO_DIR)/libopenvino_c.so:
 	launch/fetch-openvino.sh "$(OPENVINO_VERSION)" "$(MASKCAST_OPENVINO_DIR)"
+
+NVRTC := $(abspath $(TARGET_DIR))/nvrtc
+nvrtc: $(NVRTC)/ready ## the compiler of the CUDA kernels, from its PyPI wheel; needs no GPU
+
+$(NVRTC)/ready:
+	launch/fetch-nvrtc.sh "$(NVRTC_VERSION)" "$(NVRTC)"
+
+# A libcuda.so.1 that runs the kernels of this tree on the host; tests load it where a GPU machine has the driver.
+STANDIN := $(abspath $(TARGET_DIR))/cuda-standin
+cuda-standin: ## the driver of the tests: the CUDA kernels compiled for the host
+	cd tests/cuda_standin && cargo build --locked --release --target-dir "$(STANDIN)"
+	mkdir -p "$(STANDIN)/lib"
+	cp "$(STANDIN)/release/libcuda.so" "$(STANDIN)/lib/libcuda.so.1.part"
+	mv "$(STANDIN)/lib/libcuda.so.1.part" "$(STANDIN)/lib/libcuda.so.1"
+
+test: export MASKCAST_CUDA_STANDIN ?= $(STANDIN)/lib
+test: export MASKCAST_NVRTC_DIR ?= $(NVRTC)
 
 # The Python packages of tests/oracle/zenoh_peer.py, beside the build: nothing is installed into the system's Python.
 ORACLE := $(abspath $(TARGET_DIR))/oracle

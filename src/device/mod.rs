@@ -7,11 +7,12 @@
 #![allow(unsafe_code)]
 
 mod context;
-mod cubins;
+pub mod cubins;
 mod error;
 mod kernels;
 pub mod libraries;
 mod memory;
+pub mod nvrtc;
 mod stream;
 mod tensor;
 

@@ -140,7 +140,7 @@ api! {
     fn cuDeviceGetCount(n: *mut c_int) { *n = 1; OK }
     fn cuDeviceGet(d: *mut c_int, i: c_int) { if i != 0 { return 101; } *d = 0; OK }
     fn cuDeviceGetName(n: *mut c_char, len: c_int, _d: c_int) {
-        let s = b"fake CUDA device (CPU)\0";
+        let s = b"stand-in on the host, sm_90\0";
         std::ptr::copy(s.as_ptr().cast(), n, s.len().min(len as usize));
         OK
     }
