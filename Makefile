@@ -22,12 +22,14 @@ demo: build ## simulated camera -> masks on zenoh -> annotated video, judged aga
 test: deps openvino nvrtc cuda-standin oracle ## every test that needs no GPU
 	cargo test --locked
 	cargo check --locked --quiet --no-default-features --lib
+	cargo check --locked --quiet --no-default-features --features pipeline
 	@test -d "$(MASKCAST_DATA)" || echo "not run: real footage and the published COCO results: no data at $(MASKCAST_DATA)"
 
-lint: deps ## formatting and clippy, of the whole and of the light half alone
+lint: deps ## formatting and clippy, of the whole, of the light half alone and of the build without GStreamer
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --no-default-features --lib -- -D warnings
+	cargo clippy --locked --no-default-features --features pipeline -- -D warnings
 
 build: deps openvino ## the release program
 	cargo build --release --locked

@@ -3,7 +3,9 @@
 //! Each probe really does the thing (loads the library, makes the element, sends a message) and answers with findings;
 //! `report` puts them on a page. A probe that fails is a finding, never an end.
 
+#[cfg(feature = "gstreamer")]
 mod cameras;
+#[cfg(feature = "gstreamer")]
 mod codecs;
 mod compute;
 mod links;
@@ -29,8 +31,18 @@ pub struct Args {
 /// Success when the main job can run: GStreamer's core elements, OpenVINO and zenoh are there.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let mut findings = Vec::new();
-    codecs::probe(&mut findings);
-    cameras::probe(&mut findings);
+    #[cfg(feature = "gstreamer")]
+    {
+        codecs::probe(&mut findings);
+        cameras::probe(&mut findings);
+    }
+    #[cfg(not(feature = "gstreamer"))]
+    findings.push(report::Finding::fact(
+        "gstreamer",
+        report::Group::Pictures,
+        "GStreamer",
+        "this build has no GStreamer: cameras are sim://, images:// and GIF files, nothing is recorded",
+    ));
     compute::probe(&mut findings);
     links::probe(&mut findings);
     machine::probe(&args.recordings, &mut findings);

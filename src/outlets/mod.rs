@@ -2,7 +2,11 @@
 
 pub mod overlay;
 pub mod publish; // zenoh
+#[cfg(feature = "gstreamer")]
 pub mod record; // annotated video
+#[cfg(not(feature = "gstreamer"))]
+#[path = "record/absent.rs"]
+pub mod record;
 
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@ use crate::outlets::publish::{
     CameraInfo, EngineIdentity, Identity, PublishError, PublishSettings, Publisher, PublisherHandle,
 };
 use crate::outlets::record::{AnnotatedVideoOutlet, RecordError, RecorderStatuses, RecordingInfo};
+use crate::source;
 use crate::time::Clocks;
 use crate::wire::SessionId;
 use crate::wire::v1::{ClockState, Degradation, ServiceState};
@@ -25,6 +26,8 @@ use crate::wire::v1::{ClockState, Degradation, ServiceState};
 /// Why a launch file could not be brought to life.
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
+    #[error("this build has no GStreamer: {what} needs it")]
+    BuiltWithoutGstreamer { what: String },
     #[error("engine {path}: {source}")]
     Engine { path: String, source: Box<ModelError> },
     #[error("engine {path}: first run failed: {message}")]
@@ -66,6 +69,9 @@ impl Service {
     /// Loads the engine, joins zenoh, opens recordings and attaches the cameras, in this order: nothing is captured
     /// before it can be answered.
     pub fn start(launch: &Launch, clocks: Arc<dyn Clocks>) -> Result<Service, ServiceError> {
+        if let Some(what) = needs_gstreamer(launch).filter(|_| !cfg!(feature = "gstreamer")) {
+            return Err(ServiceError::BuiltWithoutGstreamer { what });
+        }
         let limits = Limits {
             score_threshold: launch.publish.score_threshold,
             max_instances: launch.publish.max_instances,
@@ -224,6 +230,17 @@ impl Service {
         self.publisher.drain();
         self.pipeline.stop()
     }
+}
+
+/// The first thing in a launch file that a build without GStreamer cannot do.
+fn needs_gstreamer(launch: &Launch) -> Option<String> {
+    let camera = launch
+        .cameras
+        .iter()
+        .find(|camera| source::needs_gstreamer(&camera.uri));
+    let camera = camera.map(|camera| format!("camera {} ({})", camera.id, camera.uri.redacted()));
+    let outlet = launch.outlets.first();
+    camera.or_else(|| outlet.map(|OutletConfig::AnnotatedVideo(_)| "the outlet annotated_video".to_owned()))
 }
 
 fn camera_info(camera: &Camera) -> CameraInfo {

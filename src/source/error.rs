@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::{Camera, redact};
+use crate::config::Camera;
 use crate::names::CameraId;
 
 /// A fault of one camera.
@@ -20,6 +20,8 @@ pub struct SourceError {
 pub enum Fault {
     #[error("GStreamer cannot be started: {detail}; install libgstreamer1.0-0 and gstreamer1.0-plugins-base")]
     NoGstreamer { detail: String },
+    #[error("this build has no GStreamer: it opens sim://, images:// and GIF files only")]
+    BuiltWithoutGstreamer,
     #[error("{} does not exist", path.display())]
     Absent { path: PathBuf },
     #[error("{} is a folder, wanted a file; a folder of pictures is written images://{}", path.display(), path.display())]
@@ -67,7 +69,11 @@ impl Fault {
     pub fn is_permanent(&self) -> bool {
         matches!(
             self,
-            Fault::NoGstreamer { .. } | Fault::MissingPlugin { .. } | Fault::Description { .. } | Fault::Scene { .. }
+            Fault::NoGstreamer { .. }
+                | Fault::BuiltWithoutGstreamer
+                | Fault::MissingPlugin { .. }
+                | Fault::Description { .. }
+                | Fault::Scene { .. }
         )
     }
 
@@ -80,7 +86,10 @@ impl Fault {
     }
 
     /// A fault in another's words, which may repeat the URI with its password.
+    #[cfg(feature = "gstreamer")]
     pub(super) fn stream(detail: &str) -> Fault {
-        Fault::Stream { detail: redact(detail) }
+        Fault::Stream {
+            detail: crate::config::redact(detail),
+        }
     }
 }

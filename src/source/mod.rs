@@ -8,13 +8,22 @@
 //! ```
 
 mod backoff;
+#[cfg_attr(
+    not(feature = "gstreamer"),
+    allow(dead_code, reason = "camera clocks come by GStreamer")
+)]
 mod capture_clock;
 mod error;
 mod gif;
+#[cfg(feature = "gstreamer")]
 mod gst;
 mod images;
 mod jpeg;
 mod pacer;
+#[cfg_attr(
+    not(feature = "gstreamer"),
+    allow(dead_code, reason = "rates are announced by GStreamer")
+)]
 mod period;
 mod pts_line;
 mod rate;
@@ -155,13 +164,27 @@ pub enum Flow {
     Stop,
 }
 
+/// Whether only GStreamer can open it.
+pub fn needs_gstreamer(uri: &SourceUri) -> bool {
+    match uri {
+        SourceUri::File(path) => !gif::is_gif(path),
+        SourceUri::Rtsp(_) | SourceUri::V4l2(_) | SourceUri::Gst(_) => true,
+        SourceUri::Images(_) | SourceUri::Simulated(_) => false,
+    }
+}
+
 /// Opens the source of `camera`, unsupervised: whoever reads it handles ends and errors. May take as long as a device
 /// takes; connecting to a server is left to the first reads.
 pub fn open(camera: &Camera, clocks: &Arc<dyn Clocks>) -> Result<Box<dyn Source>, SourceError> {
     match &camera.uri {
         SourceUri::File(path) if gif::is_gif(path) => Ok(Box::new(gif::GifSource::open(camera, path, clocks)?)),
+        #[cfg(feature = "gstreamer")]
         SourceUri::Rtsp(_) | SourceUri::File(_) | SourceUri::V4l2(_) | SourceUri::Gst(_) => {
             Ok(Box::new(gst::GstSource::open(camera, clocks)?))
+        }
+        #[cfg(not(feature = "gstreamer"))]
+        SourceUri::Rtsp(_) | SourceUri::File(_) | SourceUri::V4l2(_) | SourceUri::Gst(_) => {
+            Err(Fault::BuiltWithoutGstreamer.of(camera))
         }
         SourceUri::Images(dir) => Ok(Box::new(images::ImagesSource::open(camera, dir, clocks)?)),
         SourceUri::Simulated(scene) => Ok(Box::new(simulated_camera::SimulatedCamera::open(

@@ -212,3 +212,26 @@ fn folders_that_cannot_be_shown_are_named() {
     assert!(of(&dir.path().join("bad.png")).contains("is a file, wanted a folder"));
     assert!(of(dir.path()).contains("is a readable picture"));
 }
+
+#[test]
+fn what_a_build_without_gstreamer_can_open_is_known_from_the_uri() {
+    let needs = |uri: &str| needs_gstreamer(&uri.parse().expect(uri));
+    for uri in [
+        "rtsp://192.0.2.7/s",
+        "v4l2:///dev/video0",
+        "gst:videotestsrc",
+        "file:///absent.mp4",
+    ] {
+        assert!(needs(uri), "{uri}");
+    }
+    let dir = tempfile::tempdir().expect("dir");
+    let gif = dir.path().join("a.gif");
+    std::fs::write(&gif, b"GIF89a").expect("writes");
+    for uri in [
+        "sim://conveyor",
+        "images://pictures",
+        &format!("file://{}", gif.display()),
+    ] {
+        assert!(!needs(uri), "{uri}");
+    }
+}

@@ -50,6 +50,8 @@ pub enum RecordError {
         size: ImageSize,
         detail: String,
     },
+    #[error("this build has no GStreamer: it records no annotated video")]
+    BuiltWithoutGstreamer,
     #[error("GStreamer does not start: {0}")]
     GStreamer(String),
     #[error("camera {camera}: cannot start the recording thread: {source}")]

@@ -13,12 +13,14 @@ mod error;
 mod files;
 mod recorder;
 mod segment;
+mod snapshot;
 mod status;
 mod timeline;
 mod writer;
 
 pub use error::RecordError;
-pub use status::{RecorderSnapshot, RecorderStatuses, Still};
+pub use snapshot::{RecorderSnapshot, RecordingInfo, Still};
+pub use status::RecorderStatuses;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,10 +32,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, TrySen
 
 use self::recorder::{Delivery, Recorder};
 use self::status::Shared;
-use super::overlay::{self, StillError};
 use super::{Demand, Outlet, Report};
 use crate::config::AnnotatedVideo;
-use crate::instances::ClassMap;
 use crate::names::CameraId;
 use crate::time::Clocks;
 
@@ -41,16 +41,6 @@ use crate::time::Clocks;
 const FINISH_PATIENCE: Duration = Duration::from_secs(5);
 /// How often files being written are put on the disk, against loss of power.
 const SYNC_PERIOD: Duration = Duration::from_secs(5);
-
-/// What a recording says about where its results come from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecordingInfo {
-    /// Short name of the engine, shown in the picture.
-    pub engine_name: String,
-    /// Canonical JSON of the engine's identity, kept in the manifest.
-    pub engine_identity: String,
-    pub classes: ClassMap,
-}
 
 /// Records the annotated video of one or more cameras.
 #[derive(Debug)]
@@ -269,13 +259,6 @@ impl Outlet for AnnotatedVideoOutlet {
 impl Drop for AnnotatedVideoOutlet {
     fn drop(&mut self) {
         self.finish();
-    }
-}
-
-impl Still {
-    /// Writes the annotated picture as PNG.
-    pub fn write_png(&self, path: &Path) -> Result<(), StillError> {
-        overlay::save_png(&self.canvas, path)
     }
 }
 
