@@ -1,8 +1,13 @@
 //! One picture of one camera, as it leaves the source. Nothing here is changed by a later stage.
 
-use std::fmt;
-use std::sync::Arc;
+mod device_picture;
 
+pub use device_picture::DevicePicture;
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use crate::device::{DeviceBytes, DeviceError, HostRows, UploadRing};
 use crate::geometry::{ImageSize, Tile};
 use crate::names::CameraId;
 use crate::time::{CaptureTime, Pts};
@@ -34,20 +39,40 @@ pub enum YuvMatrix {
 }
 
 /// Where a plane starts, and how far apart its rows are, bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Plane {
     pub offset: usize,
     pub row_pitch: usize,
 }
 
-/// Pixels, shared and immutable. The bytes may be a mapped GStreamer buffer: no copy is made.
+/// Pixels, shared and immutable. The bytes may be a mapped GStreamer buffer, on the host or on a GPU: no copy is made.
 #[derive(Clone)]
 pub struct Image {
     pub format: PixelFormat,
     pub matrix: YuvMatrix,
     pub size: ImageSize,
     pub planes: [Plane; 3],
-    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    pixels: Pixels,
+}
+
+/// Where the bytes of an [`Image`] are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Residence {
+    Host,
+    /// A decoder left them on the GPU.
+    Device,
+}
+
+#[derive(Clone)]
+enum Pixels {
+    Host(Arc<dyn AsRef<[u8]> + Send + Sync>),
+    Device(Arc<Resident>),
+}
+
+struct Resident {
+    bytes: DeviceBytes,
+    /// The same on the host, once somebody has asked; after a failure zeros, and why.
+    host: OnceLock<(Vec<u8>, Option<DeviceError>)>,
 }
 
 /// Why bytes are no picture.
@@ -75,6 +100,51 @@ impl PixelFormat {
     }
 }
 
+/// Where `planes` of a picture end, bytes: more than any memory has where a row does not fit its pitch.
+fn needed(format: PixelFormat, size: ImageSize, planes: &[Plane; 3]) -> usize {
+    let mut needed = 0usize;
+    for ((row, rows), plane) in format.plane_extents(size).into_iter().zip(planes) {
+        if rows > 0 {
+            let end = plane
+                .row_pitch
+                .saturating_mul(rows - 1)
+                .saturating_add(row)
+                .saturating_add(plane.offset);
+            needed = needed.max(end);
+            if plane.row_pitch < row {
+                needed = usize::MAX;
+            }
+        }
+    }
+    needed
+}
+
+/// The planes of a part of a picture on the same bytes; see [`Image::view`].
+fn view_planes(format: PixelFormat, size: ImageSize, mut planes: [Plane; 3], tile: &Tile) -> Option<[Plane; 3]> {
+    let inside = tile.columns().end <= size.width && tile.rows().end <= size.height;
+    let (x, y) = (tile.x as usize, tile.y as usize);
+    let splits_chroma = match format {
+        PixelFormat::Rgb8 | PixelFormat::Bgr8 | PixelFormat::Gray8 => false,
+        PixelFormat::Yuy2 => x % 2 == 1,
+        PixelFormat::Nv12 | PixelFormat::I420 => x % 2 == 1 || y % 2 == 1,
+    };
+    if !inside || splits_chroma {
+        return None;
+    }
+    // Bytes to the right and rows down, of each plane.
+    let starts = match format {
+        PixelFormat::Rgb8 | PixelFormat::Bgr8 => [(3 * x, y), (0, 0), (0, 0)],
+        PixelFormat::Gray8 => [(x, y), (0, 0), (0, 0)],
+        PixelFormat::Nv12 => [(x, y), (x, y / 2), (0, 0)],
+        PixelFormat::I420 => [(x, y), (x / 2, y / 2), (x / 2, y / 2)],
+        PixelFormat::Yuy2 => [(2 * x, y), (0, 0), (0, 0)],
+    };
+    for (plane, (right, down)) in planes.iter_mut().zip(starts) {
+        plane.offset += right + down * plane.row_pitch;
+    }
+    Some(planes)
+}
+
 impl Image {
     /// Checks that every row of every plane lies inside `bytes`, so that readers may slice without failing.
     pub fn new(
@@ -85,20 +155,7 @@ impl Image {
         bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
     ) -> Result<Image, ImageError> {
         let got = (*bytes).as_ref().len();
-        let mut needed = 0usize;
-        for ((row, rows), plane) in format.plane_extents(size).into_iter().zip(planes) {
-            if rows > 0 {
-                let end = plane
-                    .row_pitch
-                    .saturating_mul(rows - 1)
-                    .saturating_add(row)
-                    .saturating_add(plane.offset);
-                needed = needed.max(end);
-                if plane.row_pitch < row {
-                    needed = usize::MAX;
-                }
-            }
-        }
+        let needed = needed(format, size, &planes);
         if needed > got || size.area() == 0 {
             return Err(ImageError {
                 format,
@@ -112,8 +169,29 @@ impl Image {
             matrix,
             size,
             planes,
-            bytes,
+            pixels: Pixels::Host(bytes),
         })
+    }
+
+    /// A picture that a decoder left on the GPU.
+    pub fn resident(picture: DevicePicture) -> Image {
+        let DevicePicture {
+            format,
+            matrix,
+            size,
+            planes,
+            bytes,
+        } = picture;
+        Image {
+            format,
+            matrix,
+            size,
+            planes,
+            pixels: Pixels::Device(Arc::new(Resident {
+                bytes,
+                host: OnceLock::new(),
+            })),
+        }
     }
 
     /// A tightly packed picture; `format` must have one plane.
@@ -126,33 +204,78 @@ impl Image {
     /// A part of the picture on the same bytes. `None` when it is empty, reaches beyond the picture, or would begin inside a
     /// chroma sample: at an odd column of NV12, I420 or YUY2, or at an odd row of the first two.
     pub fn view(&self, tile: &Tile) -> Option<Image> {
-        let inside = tile.columns().end <= self.size.width && tile.rows().end <= self.size.height;
-        let (x, y) = (tile.x as usize, tile.y as usize);
-        let splits_chroma = match self.format {
-            PixelFormat::Rgb8 | PixelFormat::Bgr8 | PixelFormat::Gray8 => false,
-            PixelFormat::Yuy2 => x % 2 == 1,
-            PixelFormat::Nv12 | PixelFormat::I420 => x % 2 == 1 || y % 2 == 1,
-        };
-        if !inside || splits_chroma {
+        let planes = view_planes(self.format, self.size, self.planes, tile)?;
+        if tile.size.area() == 0 {
             return None;
         }
-        // Bytes to the right and rows down, of each plane.
-        let starts = match self.format {
-            PixelFormat::Rgb8 | PixelFormat::Bgr8 => [(3 * x, y), (0, 0), (0, 0)],
-            PixelFormat::Gray8 => [(x, y), (0, 0), (0, 0)],
-            PixelFormat::Nv12 => [(x, y), (x, y / 2), (0, 0)],
-            PixelFormat::I420 => [(x, y), (x / 2, y / 2), (x / 2, y / 2)],
-            PixelFormat::Yuy2 => [(2 * x, y), (0, 0), (0, 0)],
-        };
-        let mut planes = self.planes;
-        for (plane, (right, down)) in planes.iter_mut().zip(starts) {
-            plane.offset += right + down * plane.row_pitch;
-        }
-        Image::new(self.format, self.matrix, tile.size, planes, Arc::clone(&self.bytes)).ok()
+        Some(Image {
+            size: tile.size,
+            planes,
+            ..self.clone()
+        })
     }
 
+    pub fn residence(&self) -> Residence {
+        match self.pixels {
+            Pixels::Host(_) => Residence::Host,
+            Pixels::Device(_) => Residence::Device,
+        }
+    }
+
+    /// This picture with its bytes on the host: itself, or a copy that is made once for all clones and views of it.
+    pub fn to_host(&self) -> Result<Image, DeviceError> {
+        let Pixels::Device(resident) = &self.pixels else {
+            return Ok(self.clone());
+        };
+        match resident.host() {
+            (_, Some(error)) => Err(error.clone()),
+            (_, None) => Ok(Image {
+                pixels: Pixels::Host(Arc::clone(resident) as Arc<dyn AsRef<[u8]> + Send + Sync>),
+                ..self.clone()
+            }),
+        }
+    }
+
+    /// This picture on the GPU: where it is, or on its way there through `ring`.
+    pub fn to_device(&self, ring: &mut UploadRing) -> Result<DevicePicture, DeviceError> {
+        let of = |planes, bytes| DevicePicture {
+            format: self.format,
+            matrix: self.matrix,
+            size: self.size,
+            planes,
+            bytes,
+        };
+        if let Pixels::Device(resident) = &self.pixels {
+            return Ok(of(self.planes, resident.bytes.clone()));
+        }
+        let extents = self.format.plane_extents(self.size);
+        let used = extents
+            .iter()
+            .zip(&self.planes)
+            .filter(|((row, rows), _)| row * rows > 0);
+        let rows: Vec<HostRows<'_>> = used
+            .map(|(&(row, rows), plane)| HostRows {
+                bytes: &self.bytes()[plane.offset..],
+                row,
+                rows,
+                row_pitch: plane.row_pitch,
+            })
+            .collect();
+        let uploaded = ring.put(&rows)?;
+        let mut planes = [Plane::default(); 3];
+        for (plane, (offset, row_pitch)) in planes.iter_mut().zip(uploaded.planes) {
+            *plane = Plane { offset, row_pitch };
+        }
+        Ok(of(planes, uploaded.bytes))
+    }
+
+    /// What the planes lie in. Of a picture on the GPU this is a copy, made by the first who asks (and zeros where that
+    /// fails: [`Self::to_host`] says so).
     pub fn bytes(&self) -> &[u8] {
-        (*self.bytes).as_ref()
+        match &self.pixels {
+            Pixels::Host(bytes) => (**bytes).as_ref(),
+            Pixels::Device(resident) => &resident.host().0,
+        }
     }
 
     /// The bytes of one row of one plane, without padding.
@@ -163,15 +286,31 @@ impl Image {
     }
 }
 
+impl Resident {
+    fn host(&self) -> &(Vec<u8>, Option<DeviceError>) {
+        self.host.get_or_init(|| match self.bytes.to_host() {
+            Ok(bytes) => (bytes, None),
+            Err(error) => {
+                tracing::warn!("a picture on the GPU cannot be read: {error}");
+                (vec![0; self.bytes.len()], Some(error))
+            }
+        })
+    }
+}
+
+impl AsRef<[u8]> for Resident {
+    fn as_ref(&self) -> &[u8] {
+        &self.host().0
+    }
+}
+
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Image({:?} {}, {} bytes)",
-            self.format,
-            self.size,
-            self.bytes().len()
-        )
+        write!(f, "Image({:?} {}, ", self.format, self.size)?;
+        match &self.pixels {
+            Pixels::Host(bytes) => write!(f, "{} bytes)", (**bytes).as_ref().len()),
+            Pixels::Device(resident) => write!(f, "{:?})", resident.bytes),
+        }
     }
 }
 
@@ -191,110 +330,4 @@ pub struct Frame {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn short_buffers_are_refused_and_odd_sizes_round_chroma_up() {
-        let size = ImageSize::new(5, 3);
-        assert_eq!(PixelFormat::I420.plane_extents(size), [(5, 3), (3, 2), (3, 2)]);
-        let planes = [
-            Plane {
-                offset: 0,
-                row_pitch: 8,
-            },
-            Plane {
-                offset: 24,
-                row_pitch: 4,
-            },
-            Plane {
-                offset: 32,
-                row_pitch: 4,
-            },
-        ];
-        let image = |len: usize| {
-            Image::new(
-                PixelFormat::I420,
-                YuvMatrix::Bt601Limited,
-                size,
-                planes,
-                Arc::new(vec![0u8; len]),
-            )
-        };
-        assert!(image(39).is_ok());
-        assert_eq!(image(38).map(|_| ()).map_err(|e| (e.needed, e.got)), Err((39, 38)));
-        assert!(Image::packed(PixelFormat::Rgb8, ImageSize::new(0, 4), vec![]).is_err());
-    }
-
-    #[test]
-    fn a_pitch_below_the_row_is_refused() {
-        let plane = Plane {
-            offset: 0,
-            row_pitch: 5,
-        };
-        let bytes = Arc::new(vec![0u8; 1000]);
-        assert!(
-            Image::new(
-                PixelFormat::Rgb8,
-                YuvMatrix::Bt601Limited,
-                ImageSize::new(2, 2),
-                [plane; 3],
-                bytes
-            )
-            .is_err()
-        );
-    }
-    #[test]
-    fn a_view_shows_the_same_samples_without_a_copy() {
-        let size = ImageSize::new(11, 7);
-        let tile = |x, y, w, h| Tile {
-            x,
-            y,
-            size: ImageSize::new(w, h),
-        };
-        for format in [
-            PixelFormat::Rgb8,
-            PixelFormat::Bgr8,
-            PixelFormat::Gray8,
-            PixelFormat::Nv12,
-            PixelFormat::I420,
-            PixelFormat::Yuy2,
-        ] {
-            // Every plane with 3 bytes of padding in a row; every byte tells its place.
-            let mut end = 5;
-            let planes = format.plane_extents(size).map(|(row, rows)| {
-                let row_pitch = row + 3;
-                let plane = Plane { offset: end, row_pitch };
-                end += rows * row_pitch;
-                plane
-            });
-            let bytes: Vec<u8> = (0..end).map(|i| (i * 7 % 251) as u8).collect();
-            let image = Image::new(format, YuvMatrix::Bt709Full, size, planes, Arc::new(bytes)).expect("fits");
-            let view = image.view(&tile(4, 2, 7, 5)).expect("even, up to the corner");
-            assert_eq!((view.size, view.matrix), (ImageSize::new(7, 5), YuvMatrix::Bt709Full));
-            assert_eq!(view.bytes().as_ptr(), image.bytes().as_ptr());
-            let extents = format.plane_extents(view.size);
-            // Of the whole picture's rows: which is the view's first, and where in it the view begins.
-            let (first, from): ([usize; 3], [usize; 3]) = match format {
-                PixelFormat::Rgb8 | PixelFormat::Bgr8 => ([2, 0, 0], [12, 0, 0]),
-                PixelFormat::Gray8 => ([2, 0, 0], [4, 0, 0]),
-                PixelFormat::Nv12 => ([2, 1, 0], [4, 4, 0]),
-                PixelFormat::I420 => ([2, 1, 1], [4, 2, 2]),
-                PixelFormat::Yuy2 => ([2, 0, 0], [8, 0, 0]),
-            };
-            for (plane, (row_bytes, rows)) in extents.into_iter().enumerate() {
-                for row in 0..rows {
-                    let expected = &image.row(plane, first[plane] + row)[from[plane]..from[plane] + row_bytes];
-                    assert_eq!(view.row(plane, row), expected, "{format:?} plane {plane} row {row}");
-                }
-            }
-            let halves = !matches!(format, PixelFormat::Nv12 | PixelFormat::I420 | PixelFormat::Yuy2);
-            assert_eq!(image.view(&tile(3, 2, 4, 4)).is_some(), halves, "{format:?}");
-            let rows = halves || format == PixelFormat::Yuy2;
-            assert_eq!(image.view(&tile(4, 1, 4, 4)).is_some(), rows, "{format:?}");
-            for outside in [tile(5, 0, 7, 1), tile(0, 3, 1, 5), tile(2, 2, 0, 1)] {
-                assert!(image.view(&outside).is_none(), "{outside:?}");
-            }
-        }
-    }
-}
+mod tests;

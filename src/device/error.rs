@@ -25,6 +25,8 @@ pub enum DeviceError {
     Kernel { kernel: String, reason: String },
     #[error("{what} of {got} values: expected {expected}")]
     Size { what: String, expected: usize, got: usize },
+    #[error("all {slots} slots for {what} are in use: pictures are held longer than they are read")]
+    Busy { what: String, slots: usize },
     #[error("kernels for sm_{sm}: {reason}")]
     Cubins { sm: u32, reason: String },
 }

@@ -13,15 +13,19 @@ mod kernels;
 pub mod libraries;
 mod memory;
 pub mod nvrtc;
+mod shared;
 mod stream;
 mod tensor;
+mod upload;
 
 pub use context::{Device, DeviceFacts};
 pub use error::DeviceError;
 pub use kernels::{Arg, Kernel, KernelArg, KernelSource, Kernels, LaunchShape, arg};
 pub use memory::{DeviceBuffer, DeviceSlice, DeviceSliceMut, PinnedBuffer, Plain, expect_at_least};
+pub use shared::DeviceBytes;
 pub use stream::{CudaGraph, CudaStream, Event, Timing};
 pub use tensor::{TensorElement, TensorView, TensorViewMut};
+pub use upload::{HostRows, UploadRing, Uploaded};
 
 use cudarc::driver::result;
 use cudarc::driver::sys::{self, CUdevice_attribute};

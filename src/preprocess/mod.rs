@@ -10,11 +10,20 @@
 //! Y'CbCr: a pixel takes the chroma sample that covers it (nearest, x / 2 and y / 2 rounded down), and the matrix is
 //! applied before values are clamped to 0..1. Interpolation lies between the two, so that it can run on the samples as
 //! they are stored; for colours inside the RGB cube that equals converting first.
+//!
+//! On a GPU (`launch.rs`) the same values, rounded to f16, come channels last for a batch of pictures at once:
+//! [N, H, W, 8], three channels and five zeros. Antialiased pictures are resized on the host first ([`made_small`]).
 
 mod antialias;
+pub mod check;
 mod colour;
 mod fast;
+pub mod launch;
 mod plain;
+mod table;
+
+pub use launch::{DevicePreprocess, PictureParams};
+pub use table::{PictureTable, TableError};
 
 use crate::frame::{Image, ImageError, PixelFormat, YuvMatrix};
 use crate::geometry::{ImageSize, Letterbox, Resampling};
@@ -35,6 +44,8 @@ pub enum PreprocessError {
     Image(#[from] ImageError),
     #[error("a picture of {got}: the plan is for {expected}")]
     Source { expected: ImageSize, got: ImageSize },
+    #[error("a picture whose rows lie {pitch} bytes apart: a GPU's kernel counts them in 32 bits")]
+    Pitch { pitch: usize },
     #[error("network input of {network} has {got} values: expected {expected}")]
     Output {
         network: ImageSize,
@@ -71,12 +82,7 @@ impl Preprocessor {
     /// Writes every value of `out` [3, H, W], the network's input; `letterbox` says where the picture lies in it.
     pub fn run(&mut self, image: &Image, letterbox: &Letterbox, out: &mut [f32]) -> Result<(), PreprocessError> {
         check(image, letterbox, out)?;
-        if self.resampling == Resampling::Antialiased && letterbox.resized != letterbox.source {
-            let small = antialias::resize(image, letterbox.resized)?;
-            let placed = Letterbox {
-                source: letterbox.resized,
-                ..*letterbox
-            };
+        if let Some((small, placed)) = made_small(image, letterbox, self.resampling)? {
             return self.run(&small, &placed, out);
         }
         let kind = Kind {
@@ -101,31 +107,52 @@ impl Preprocessor {
     }
 }
 
+/// Where `resampling` is none that the passes of this room do by themselves: the resized picture (RGB8), and where it lies.
+/// `None` = show `image` as it is.
+pub fn made_small(
+    image: &Image,
+    letterbox: &Letterbox,
+    resampling: Resampling,
+) -> Result<Option<(Image, Letterbox)>, PreprocessError> {
+    if resampling == Resampling::Bilinear || letterbox.resized == letterbox.source {
+        return Ok(None);
+    }
+    check_sizes(image.size, letterbox)?;
+    let placed = Letterbox {
+        source: letterbox.resized,
+        ..*letterbox
+    };
+    Ok(Some((antialias::resize(image, letterbox.resized)?, placed)))
+}
+
 fn check(image: &Image, letterbox: &Letterbox, out: &[f32]) -> Result<(), PreprocessError> {
-    let Letterbox {
-        source,
-        resized,
-        network,
-    } = *letterbox;
-    if source != image.size {
-        return Err(PreprocessError::Source {
-            expected: source,
-            got: image.size,
-        });
-    }
-    let inside = resized.width <= network.width && resized.height <= network.height;
-    if source.area() == 0 || resized.area() == 0 || !inside {
-        return Err(PreprocessError::Empty {
-            source_size: source,
-            network,
-        });
-    }
+    check_sizes(image.size, letterbox)?;
+    let network = letterbox.network;
     let expected = 3 * network.width as usize * network.height as usize;
     if out.len() != expected {
         return Err(PreprocessError::Output {
             network,
             expected,
             got: out.len(),
+        });
+    }
+    Ok(())
+}
+
+fn check_sizes(got: ImageSize, letterbox: &Letterbox) -> Result<(), PreprocessError> {
+    let Letterbox {
+        source,
+        resized,
+        network,
+    } = *letterbox;
+    if source != got {
+        return Err(PreprocessError::Source { expected: source, got });
+    }
+    let inside = resized.width <= network.width && resized.height <= network.height;
+    if source.area() == 0 || resized.area() == 0 || !inside {
+        return Err(PreprocessError::Empty {
+            source_size: source,
+            network,
         });
     }
     Ok(())

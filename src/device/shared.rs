@@ -1,0 +1,75 @@
+//! Bytes on the device that came from outside a plan and have several readers: an upload slot, a decoder's frame.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cudarc::driver::result;
+
+use super::error::refused;
+use super::{CudaStream, Device, DeviceError};
+
+/// Bytes on the device, shared and immutable: they live, and stay as they are, while anyone holds this. A reader that
+/// queues work holds it until that work is done.
+#[derive(Clone)]
+pub struct DeviceBytes {
+    address: u64,
+    len: usize,
+    device: Device,
+    owner: Arc<dyn DeviceOwner>,
+}
+
+/// Whose bytes they are: gives them back when it is dropped.
+pub(super) trait DeviceOwner: Send + Sync {
+    /// What is queued on `stream` from now on finds the bytes written.
+    fn before(&self, stream: &CudaStream) -> Result<(), DeviceError>;
+}
+
+impl DeviceBytes {
+    /// `owner` keeps `len` bytes at `address` alive and unchanged until it is dropped.
+    pub(super) fn new(device: &Device, address: u64, len: usize, owner: Arc<dyn DeviceOwner>) -> DeviceBytes {
+        DeviceBytes {
+            address,
+            len,
+            device: device.clone(),
+            owner,
+        }
+    }
+
+    pub fn address(&self) -> u64 {
+        self.address
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What is queued on `stream` from now on finds the bytes written.
+    pub fn before(&self, stream: &CudaStream) -> Result<(), DeviceError> {
+        self.owner.before(stream)
+    }
+
+    /// A host copy, there when this returns. Waits for the bytes to be written, and for nothing else on the device.
+    pub fn to_host(&self) -> Result<Vec<u8>, DeviceError> {
+        let stream = self.device.stream("pictures to the host")?;
+        self.before(&stream)?;
+        let mut bytes = vec![0u8; self.len];
+        if self.len > 0 {
+            // SAFETY: `owner` keeps `len` bytes at `address`; `bytes` has as many, and outlives the copy: it is waited for
+            // on the next line.
+            unsafe { result::memcpy_dtoh_async(&mut bytes, self.address, stream.raw()) }
+                .map_err(|e| refused("cuMemcpyDtoHAsync", e))?;
+            stream.synchronize()?;
+        }
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for DeviceBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeviceBytes({} at {:#x})", self.len, self.address)
+    }
+}
