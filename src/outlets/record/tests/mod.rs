@@ -12,7 +12,7 @@ use super::encoder::{CANDIDATES, Candidate, Kind, choose};
 use super::*;
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::ImageSize;
-use crate::instances::Instance;
+use crate::instances::{ClassMap, Instance};
 use crate::outlets::overlay::tests::instance_of;
 use crate::outlets::{Outcome, StageMarks};
 use crate::time::{CaptureTime, CaptureTimeSource, Pts, SystemClocks};
