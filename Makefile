@@ -53,6 +53,7 @@ STANDIN := $(abspath $(TARGET_DIR))/cuda-standin
 cuda-standin: ## the driver of the tests: the CUDA kernels compiled for the host
 	cd tests/cuda_standin && cargo build --locked --release --target-dir "$(STANDIN)"
 	mkdir -p "$(STANDIN)/lib"
+	cc -shared -fPIC -O1 -Wl,-soname,libnvcuvid.so.1 -o "$(STANDIN)/lib/libnvcuvid.so.1" tests/cuda_standin/nvcuvid.c
 	cp "$(STANDIN)/release/libcuda.so" "$(STANDIN)/lib/libcuda.so.1.part"
 	mv "$(STANDIN)/lib/libcuda.so.1.part" "$(STANDIN)/lib/libcuda.so.1"
 

@@ -28,6 +28,7 @@ struct St {
     peak: usize,
     used: usize,
     launches: usize,
+    allocations: usize,
 }
 static ST: Mutex<Option<St>> = Mutex::new(None);
 fn st<T>(f: impl FnOnce(&mut St) -> T) -> T {
@@ -72,6 +73,7 @@ unsafe fn alloc(p: *mut D, n: usize) -> R {
     st(|s| {
         s.live.insert(m as D, n1);
         s.used += n1;
+        s.allocations += 1;
         s.peak = s.peak.max(s.used);
     });
     OK
@@ -297,7 +299,7 @@ api! {
             .collect();
         let (e, barriers) = (k.e, k.barriers);
         st(|s| s.launches += 1);
-        let seed = std::env::var("FAKECUDA_SEED")
+        let seed = std::env::var("CUDA_STANDIN_SEED")
             .ok()
             .and_then(|s| s.parse().ok())
             .unwrap_or(0);
@@ -399,5 +401,51 @@ pub extern "C" fn fakecuda_live_bytes() -> usize {
 #[unsafe(no_mangle)]
 pub extern "C" fn fakecuda_launches() -> usize {
     st(|s| s.launches)
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn cuda_standin_live_bytes() -> usize {
+    st(|s| s.used)
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn cuda_standin_launches() -> usize {
+    st(|s| s.launches)
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn cuda_standin_allocations() -> usize {
+    st(|s| s.allocations)
+}
+/// Work of another stand-in: queued or captured like a kernel.
+struct Foreign {
+    run: unsafe extern "C" fn(P),
+    data: P,
+    release: Option<unsafe extern "C" fn(P)>,
+}
+unsafe impl Send for Foreign {}
+unsafe impl Sync for Foreign {}
+impl Foreign {
+    fn call(&self) -> R {
+        unsafe { (self.run)(self.data) };
+        OK
+    }
+}
+impl Drop for Foreign {
+    fn drop(&mut self) {
+        if let Some(release) = self.release {
+            unsafe { release(self.data) };
+        }
+    }
+}
+/// `run(data)` where a kernel would run: as often as a graph that captured it is launched. `release(data)` after the
+/// last time, also when this call fails. `run` may be called on any thread and makes no call of the driver.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cuda_standin_enqueue(
+    stream: P,
+    run: unsafe extern "C" fn(P),
+    data: P,
+    release: Option<unsafe extern "C" fn(P)>,
+) -> R {
+    let work = Foreign { run, data, release };
+    st(|s| s.launches += 1);
+    go(stream, Box::new(move || work.call()))
 }
 thread_local! { static CUR: std::cell::Cell<usize> = const { std::cell::Cell::new(0) }; }
