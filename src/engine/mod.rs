@@ -2,6 +2,7 @@
 //! executors. Not here: which layers make a Mask R-CNN (`model`), what runs between the dense parts (`ops`). This room
 //! knows no network.
 
+pub mod cudnn;
 mod file;
 pub mod graph;
 pub mod openvino;
@@ -21,6 +22,8 @@ pub enum Precision {
     F32,
     /// Products of bf16 summed in f32: twice as fast where the processor has AVX512_BF16 or AMX.
     Bf16,
+    /// Products of f16 summed in f32: what GPUs are made for.
+    F16,
     /// Products of int8 summed in i32, where a scale table says how; the rest in the best float there is.
     Int8,
 }
@@ -30,6 +33,7 @@ impl Precision {
         match self {
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
+            Precision::F16 => "f16",
             Precision::Int8 => "int8",
         }
     }
@@ -47,8 +51,9 @@ impl FromStr for Precision {
         match text {
             "f32" => Ok(Precision::F32),
             "bf16" => Ok(Precision::Bf16),
+            "f16" => Ok(Precision::F16),
             "int8" => Ok(Precision::Int8),
-            _ => Err(format!("{text:?} is no precision: use \"f32\", \"bf16\" or \"int8\"")),
+            _ => Err(format!("{text:?} is no precision: use \"f32\", \"bf16\", \"f16\" or \"int8\"")),
         }
     }
 }
@@ -56,7 +61,7 @@ impl FromStr for Precision {
 /// What runs the dense parts, as it goes into the engine identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutorIdentity {
-    /// `openvino`.
+    /// `openvino` or `cudnn`.
     pub name: String,
     /// Full build number of the library.
     pub version: String,
@@ -110,4 +115,10 @@ pub enum EngineError {
     },
     #[error(transparent)]
     Graph(#[from] GraphError),
+    #[error("OpenVINO does not compute in {0}: use f32, bf16 or int8")]
+    Precision(Precision),
+    #[error(transparent)]
+    Cudnn(#[from] cudnn::CudnnError),
+    #[error(transparent)]
+    Device(#[from] crate::device::DeviceError),
 }

@@ -46,7 +46,7 @@ impl Build<'_> {
         let graphs = layers.described(&recipe, Element::F32)?;
         let graphs: Vec<&Graph> = graphs.iter().collect();
         let form = match self.precision {
-            Precision::F32 | Precision::Bf16 => Form::Float,
+            Precision::F32 | Precision::Bf16 | Precision::F16 => Form::Float,
             Precision::Int8 => Form::int8(&recipe, &graphs, weights_sha256)?,
         };
 

@@ -60,6 +60,9 @@ pub fn probe() -> Result<Probe, EngineError> {
 
 impl OpenVino {
     pub fn open(settings: Settings) -> Result<OpenVino, EngineError> {
+        if settings.precision == Precision::F16 {
+            return Err(EngineError::Precision(settings.precision)); // the processors it runs on have no f16
+        }
         let path = library::load()?;
         let mut core = new_core(&path)?;
         let native_bf16 = native_bf16(&core)?;

@@ -217,7 +217,7 @@ impl MaskRcnn {
                 let int8 = Form::int8(&recipe, &described, weights_sha256)?;
                 match openvino.identity().precision {
                     Precision::Int8 => int8,
-                    Precision::F32 | Precision::Bf16 => Form::Float,
+                    Precision::F32 | Precision::Bf16 | Precision::F16 => Form::Float,
                 }
             }
             Purpose::Use => Form::Float,

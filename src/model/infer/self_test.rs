@@ -140,6 +140,8 @@ const fn limit(precision: Precision) -> f32 {
     match precision {
         Precision::F32 => 0.002,
         Precision::Bf16 => 0.1,
+        // Between the two: 11 bits against 24 and 8.
+        Precision::F16 => 0.02,
         Precision::Int8 => 0.2,
     }
 }
