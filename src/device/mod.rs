@@ -24,7 +24,7 @@ pub use kernels::{Arg, Kernel, KernelArg, KernelSource, Kernels, LaunchShape, ar
 pub use memory::{DeviceBuffer, DeviceSlice, DeviceSliceMut, PinnedBuffer, Plain, expect_at_least};
 pub use shared::DeviceBytes;
 pub use stream::{CudaGraph, CudaStream, Event, Timing};
-pub use tensor::{TensorElement, TensorView, TensorViewMut};
+pub use tensor::{TensorElement, TensorNumber, TensorView, TensorViewMut};
 pub use upload::{HostRows, UploadRing, Uploaded};
 
 use cudarc::driver::result;

@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use super::{DeviceError, DeviceSlice, DeviceSliceMut, Plain, expect_at_least};
+
 /// What they are stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TensorElement {
@@ -16,6 +18,19 @@ impl TensorElement {
             TensorElement::F32 => 4,
         }
     }
+}
+
+/// A number that tensors are made of.
+pub trait TensorNumber: Plain {
+    const ELEMENT: TensorElement;
+}
+
+impl TensorNumber for half::f16 {
+    const ELEMENT: TensorElement = TensorElement::F16;
+}
+
+impl TensorNumber for f32 {
+    const ELEMENT: TensorElement = TensorElement::F32;
 }
 
 /// Channels last: `positions` cells (N H W, or rows) of `channels` values each, `pitch` values from one to the next.
@@ -54,6 +69,19 @@ impl<'a> TensorView<'a> {
         }
     }
 
+    /// `values` as `positions` cells of `channels`, `pitch` apart; an error where there are not as many.
+    pub fn over<T: TensorNumber>(
+        values: DeviceSlice<'a, T>,
+        positions: usize,
+        channels: usize,
+        pitch: usize,
+    ) -> Result<TensorView<'a>, DeviceError> {
+        expect_at_least("pitch of a tensor", channels, pitch)?;
+        expect_at_least("tensor", positions.saturating_mul(pitch), values.len())?;
+        // SAFETY: checked just above; `values` borrows them for 'a.
+        Ok(unsafe { TensorView::new(values.address(), T::ELEMENT, positions, channels, pitch) })
+    }
+
     pub fn address(&self) -> u64 {
         self.address
     }
@@ -64,6 +92,22 @@ impl<'a> TensorViewMut<'a> {
     /// As [`TensorView::new`], and nobody else uses the values for `'a`.
     pub unsafe fn new(view: TensorView<'a>) -> TensorViewMut<'a> {
         TensorViewMut(view, PhantomData)
+    }
+
+    /// As [`TensorView::over`].
+    pub fn over<T: TensorNumber>(
+        values: DeviceSliceMut<'a, T>,
+        positions: usize,
+        channels: usize,
+        pitch: usize,
+    ) -> Result<TensorViewMut<'a>, DeviceError> {
+        expect_at_least("pitch of a tensor", channels, pitch)?;
+        expect_at_least("tensor", positions.saturating_mul(pitch), values.len())?;
+        // SAFETY: checked just above; `values` borrows them, alone, for 'a.
+        Ok(unsafe {
+            let view = TensorView::new(values.address(), T::ELEMENT, positions, channels, pitch);
+            TensorViewMut::new(view)
+        })
     }
 
     pub fn as_view(&self) -> TensorView<'_> {
