@@ -6,7 +6,9 @@
 // The stand-in is a library to be loaded.
 #![allow(unsafe_code)]
 
+mod detections;
 mod device_room;
+mod proposals;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
