@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 mod device_room;
+mod preprocess;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
