@@ -9,6 +9,7 @@
 mod detections;
 mod device_room;
 mod proposals;
+mod preprocess;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
