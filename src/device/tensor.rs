@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::{DeviceError, DeviceSlice, DeviceSliceMut, Plain, expect_at_least};
+use super::{CudaStream, Device, DeviceError, DeviceSlice, DeviceSliceMut, Plain, expect_at_least};
 
 /// What they are stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,5 +116,53 @@ impl<'a> TensorViewMut<'a> {
 
     pub fn reborrow(&mut self) -> TensorViewMut<'_> {
         TensorViewMut(self.0, PhantomData)
+    }
+}
+
+impl Device {
+    /// The values [positions, channels] in f32, after waiting for everything on the device: for tests and start-up.
+    pub fn read_tensor(&self, view: TensorView<'_>) -> Result<Vec<f32>, DeviceError> {
+        let (channels, pitch) = (view.channels, view.pitch);
+        let Some(before_last) = view.positions.checked_sub(1) else {
+            return Ok(Vec::new());
+        };
+        let count = before_last * pitch + channels;
+        let compact = |values: Vec<f32>| {
+            values
+                .chunks(pitch.max(1))
+                .flat_map(|cell| &cell[..channels])
+                .copied()
+                .collect()
+        };
+        Ok(match view.element {
+            // SAFETY: that many values live as long as the view (`TensorView::new`).
+            TensorElement::F32 => compact(self.download(unsafe { DeviceSlice::from_raw(view.address, count) })?),
+            TensorElement::F16 => {
+                // SAFETY: as above.
+                let halves: Vec<half::f16> = self.download(unsafe { DeviceSlice::from_raw(view.address, count) })?;
+                compact(halves.into_iter().map(half::f16::to_f32).collect())
+            }
+        })
+    }
+}
+
+impl CudaStream {
+    /// Queues a copy of `from` into a tensor of as many values with nothing between them.
+    pub fn copy_tensor<T: TensorNumber>(
+        &self,
+        from: DeviceSlice<'_, T>,
+        to: TensorViewMut<'_>,
+    ) -> Result<(), DeviceError> {
+        let to = to.as_view();
+        let same = to.element == T::ELEMENT && to.pitch == to.channels && from.len() == to.positions * to.pitch;
+        if !same {
+            return Err(DeviceError::Size {
+                what: "values to copy into a tensor".to_owned(),
+                expected: to.positions * to.channels,
+                got: from.len(),
+            });
+        }
+        // SAFETY: the view has exactly as many values of the same kind (checked just above).
+        self.copy(from, unsafe { DeviceSliceMut::from_raw(to.address, from.len()) })
     }
 }

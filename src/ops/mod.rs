@@ -38,6 +38,18 @@ pub use element::Element;
 
 use crate::geometry::{ImageSize, NetworkPx, PixelBox};
 
+/// All kernels of this room.
+pub const KERNEL_SOURCES: &[crate::device::KernelSource] = &[
+    proposals::launch::SOURCE,
+    roi_align::launch::SOURCE,
+    detections::launch::SOURCE,
+    mask_select::launch::SOURCE,
+    paste_masks::launch::SOURCE,
+    encode_rle::launch::SOURCE,
+    roi_pool::launch::SOURCE,
+    overlay::launch::SOURCE,
+];
+
 /// A box in the pixels of the network's input.
 pub type NetworkBox = PixelBox<NetworkPx>;
 

@@ -12,6 +12,8 @@
 
 mod admission;
 mod assemble;
+mod device_segmenter;
+mod engine;
 mod engine_loop;
 mod events;
 mod intake;
@@ -22,6 +24,8 @@ mod segmenter;
 mod service;
 
 pub use assemble::{CameraStateSink, Parts, Pipeline, PipelineError};
+pub use device_segmenter::DeviceSegmenter;
+pub use engine::{Choice, Engine, LoadError};
 pub use engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
 pub use metrics::{CameraSnapshot, Latency, Snapshot};
 pub use segmenter::{MaskRcnnSegmenter, SegmentError, Unrounded};
