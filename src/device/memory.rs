@@ -95,6 +95,7 @@ impl Device {
         };
         // SAFETY: `bytes` bytes were allocated just above.
         unsafe { result::memset_d8_sync(address, 0, bytes) }.map_err(|e| refused("cuMemsetD8", e))?;
+        finish_default_stream()?;
         Ok(buffer)
     }
 
@@ -104,6 +105,7 @@ impl Device {
         if !values.is_empty() {
             // SAFETY: the buffer has as many values.
             unsafe { result::memcpy_htod_sync(buffer.address, values) }.map_err(|e| refused("cuMemcpyHtoD", e))?;
+            finish_default_stream()?;
         }
         Ok(buffer)
     }
@@ -143,6 +145,13 @@ impl Device {
             context,
         })
     }
+}
+
+/// Waits for fills and for copies from ordinary memory: their calls may return before the device is done, and our streams
+/// do not wait for the default stream they run on.
+fn finish_default_stream() -> Result<(), DeviceError> {
+    // SAFETY: null is the default stream, which always is.
+    unsafe { result::stream::synchronize(std::ptr::null_mut()) }.map_err(|e| refused("cuStreamSynchronize", e))
 }
 
 impl<T: Plain> DeviceBuffer<T> {

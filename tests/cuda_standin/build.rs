@@ -26,7 +26,11 @@ fn main() {
                 (_, Some(rest)) => (rest, 1),
                 _ => continue,
             };
-            let name = rest.split_once(')').and_then(|(_, rest)| rest.split('(').next()).unwrap_or("").trim();
+            let name = rest
+                .split_once(')')
+                .and_then(|(_, rest)| rest.split('(').next())
+                .unwrap_or("")
+                .trim();
             let _ = writeln!(unit, "CUEMU_ROW({name}, {barriers})");
         }
         unit.push_str("{nullptr, nullptr, 0, nullptr}};\n");
@@ -52,8 +56,15 @@ fn main() {
         .flag("-Wno-unused-function")
         .opt_level(2)
         .file("emu/table.cpp");
-    for flag in std::env::var("CUDA_STANDIN_CXXFLAGS").unwrap_or_default().split_whitespace() {
+    println!("cargo:rustc-check-cfg=cfg(sanitizer)");
+    for flag in std::env::var("CUDA_STANDIN_CXXFLAGS")
+        .unwrap_or_default()
+        .split_whitespace()
+    {
         build.flag(flag);
+        if flag.starts_with("-fsanitize=") {
+            println!("cargo:rustc-cfg=sanitizer");
+        }
     }
     build.compile("cuemu_kernels");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcuda.so.1");
