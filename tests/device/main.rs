@@ -8,14 +8,19 @@
 
 mod detections;
 mod device_room;
-mod proposals;
+mod masks;
+mod overlay;
 mod preprocess;
+mod proposals;
+mod roi_align;
+mod roi_pool;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use maskcast::device::Device;
+use maskcast::ops::device::Check;
 
 /// The stand-in, loaded once by its full path: whoever asks for `libcuda.so.1` afterwards gets it.
 fn standin() -> &'static Library {
@@ -40,4 +45,13 @@ fn device() -> Device {
     let name = &device.facts().name;
     assert!(name.contains("stand-in"), "tests run on the stand-in, never on {name}");
     device
+}
+
+/// No value differs from the plain loops' in a bit.
+#[track_caller]
+fn assert_alike(checks: &[Check]) {
+    assert!(!checks.is_empty());
+    for check in checks {
+        assert!(check.values > 0 && check.different == 0, "{check:?}");
+    }
 }

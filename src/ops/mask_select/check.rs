@@ -5,7 +5,7 @@ use half::f16;
 use super::launch::DeviceMaskSelect;
 use super::select;
 use crate::device::{Device, DeviceBuffer, DeviceError, Kernels, TensorNumber, TensorView};
-use crate::instances::{Detection, MaskGrids};
+use crate::instances::{Detection, GridValues, MaskGrids};
 use crate::ops::device::{Bits, Check, Noise, each_way};
 use crate::ops::{Element, NetworkBox};
 
@@ -61,7 +61,7 @@ fn compare<T: Element + TensorNumber + Bits>(
         })?;
         let grids = MaskGrids {
             side: side as u32,
-            probabilities: &probabilities,
+            values: GridValues::Probabilities(&probabilities),
         };
         expected.extend(grids.quantised(0));
     }
@@ -80,7 +80,8 @@ fn compare<T: Element + TensorNumber + Bits>(
             stream.fill(work.grids.slice_mut(), 0xa5)?;
             let logits = TensorView::over(work.logits.slice(), detections * cells, classes, pitch)?;
             let (class_ids, counts) = (work.class_ids.slice(), work.counts.slice());
-            work.op.enqueue(stream, logits, class_ids, counts, work.grids.slice_mut())
+            work.op
+                .enqueue(stream, logits, class_ids, counts, work.grids.slice_mut())
         },
         |work, how| {
             let got = device.download(work.grids.slice())?;

@@ -3,7 +3,6 @@
 use super::launch::{DeviceOverlay, DevicePicture, DeviceTints};
 use super::{Tint, tint_nv12, tint_rgb};
 use crate::device::{CudaStream, Device, DeviceBuffer, DeviceError, Kernels, PinnedBuffer};
-use crate::geometry::ImageSize;
 use crate::instances::MaskRuns;
 use crate::ops::device::{Check, Noise, each_way};
 use crate::ops::paste_masks::check::{DeviceScene, Scene};
@@ -50,7 +49,10 @@ fn compare(
         plane(chroma_pitch * height.div_ceil(2)),
     ];
     let own = image * scene.per_image..(image + 1) * scene.per_image;
-    let tones: Vec<[u8; 4]> = own.clone().map(|_| [noise.bits() as u8, noise.bits() as u8, noise.bits() as u8, 0]).collect();
+    let tones: Vec<[u8; 4]> = own
+        .clone()
+        .map(|_| [noise.bits() as u8, noise.bits() as u8, noise.bits() as u8, 0])
+        .collect();
 
     let masks: Vec<Option<MaskRuns>> = own.clone().map(|index| scene.runs(index)).collect();
     let tints = masks.iter().zip(&tones).filter_map(|(mask, &[a, b, c, _])| {
@@ -66,7 +68,14 @@ fn compare(
         reason: e.to_string(),
     };
     tint_rgb(&mut rgb, rgb_pitch, size, &tints, alpha).map_err(failed)?;
-    tint_nv12((&mut luma, luma_pitch), (&mut chroma, chroma_pitch), size, &tints, alpha).map_err(failed)?;
+    tint_nv12(
+        (&mut luma, luma_pitch),
+        (&mut chroma, chroma_pitch),
+        size,
+        &tints,
+        alpha,
+    )
+    .map_err(failed)?;
 
     let pin = |bytes: &Vec<u8>| {
         let mut pinned = device.pinned("a plane", bytes.len())?;
