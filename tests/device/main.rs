@@ -8,6 +8,8 @@
 
 mod detections;
 mod device_room;
+#[cfg(feature = "gstreamer")]
+mod gst_cuda;
 mod masks;
 mod overlay;
 mod preprocess;

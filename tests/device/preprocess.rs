@@ -146,11 +146,12 @@ fn pictures_are_held_until_they_were_read() {
             })
             .collect();
         table.put(&stream, pictures).unwrap();
-        assert_eq!(table.release().unwrap(), 1 + frame % 2, "not read yet");
+        assert_eq!(table.release().unwrap(), 1 + frame % 2, "nobody reads them yet");
         kernel
             .enqueue(&stream, table.params(), launch::output(&mut out, 2 * 64 * 64).unwrap())
             .unwrap();
         table.mark(&stream).unwrap();
+        assert_eq!(table.release().unwrap(), 0, "the ring waits for the reader");
         if frame == 10 {
             allocations = device.allocations();
         }

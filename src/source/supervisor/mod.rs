@@ -12,7 +12,7 @@ mod handle;
 #[cfg(test)]
 mod tests;
 
-pub use handle::{SourceHandle, SourceStats, spawn};
+pub use handle::{SourceHandle, SourceStats, spawn, spawn_on};
 
 use std::sync::Arc;
 use std::time::Duration;

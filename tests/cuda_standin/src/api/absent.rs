@@ -1,4 +1,5 @@
-//! What GStreamer's CUDA elements look up when they load and do not use with system memory.
+//! What GStreamer's CUDA elements look up when they load and do not use with system memory; and what NVRTC asks any driver it
+//! finds, without a look at whether there is such a function.
 
 use std::ffi::{c_int, c_uint, c_void};
 
@@ -8,6 +9,7 @@ use crate::status::NOT_SUPPORTED;
 type P = *mut c_void;
 
 api! {
+    Nothing fn cuGetExportTable(_table: P, _id: P) { Err(NOT_SUPPORTED) }
     Nothing fn cuTexObjectCreate(_texture: *mut u64, _resource: P, _description: P, _view: P) { Err(NOT_SUPPORTED) }
     Nothing fn cuTexObjectDestroy(_texture: u64) { Err(NOT_SUPPORTED) }
     Nothing fn cuGLGetDevices(_count: P, _devices: P, _most: c_uint, _list: c_int) { Err(NOT_SUPPORTED) }
