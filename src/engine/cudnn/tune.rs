@@ -47,7 +47,9 @@ pub(super) fn first_plan(shape: &ConvShape, target: Target<'_>) -> Result<Plan, 
 
 /// Every configuration of every mode, with the mode it comes from.
 fn all_configurations(shape: &ConvShape, target: Target<'_>) -> Vec<Configuration> {
-    let found = MODES.iter().filter_map(|&mode| configurations(shape, mode, target).ok());
+    let found = MODES
+        .iter()
+        .filter_map(|&mode| configurations(shape, mode, target).ok());
     found.flatten().collect()
 }
 
@@ -87,7 +89,10 @@ impl Tuner {
         shapes: impl Iterator<Item = &'a ConvShape>,
         pool_bytes: Option<usize>,
     ) -> Result<Tuner, EngineError> {
-        let largest = shapes.map(|shape| sizes(shape).iter().sum::<usize>()).max().unwrap_or(0);
+        let largest = shapes
+            .map(|shape| sizes(shape).iter().sum::<usize>())
+            .max()
+            .unwrap_or(0);
         let bytes = largest.max(pool_bytes.unwrap_or(POOL_BYTES));
         Ok(Tuner {
             device: device.clone(),
