@@ -127,6 +127,24 @@ pub(super) fn read(path: &Path) -> Result<(Recipe, Weights), ModelError> {
     Ok((recipe, weights))
 }
 
+/// The dense parts of `recipe` with its `weights`: the trunk for `batch` pictures of `size` network px, the heads for so
+/// many RoIs. All dimensions are fixed.
+pub fn dense_parts(
+    recipe: &Recipe,
+    weights: Weights,
+    size: ImageSize,
+    batch: usize,
+    [box_rows, mask_rows]: [usize; 2],
+) -> Result<Vec<Graph>, ModelError> {
+    let mut layers = Layers::take(recipe, weights)?;
+    let mut parts = vec![
+        layers.trunk(size, batch, Element::F32)?,
+        layers.box_head(Dim::Fixed(box_rows), Element::F32)?,
+    ];
+    parts.extend(layers.mask_head(Dim::Fixed(mask_rows), Element::F32)?);
+    Ok(parts)
+}
+
 /// The input size that the network's text and digest are for.
 fn described_size(recipe: &Recipe) -> ImageSize {
     Letterbox::of(DESCRIBED_FOR, &recipe.input.sizing).map_or(DESCRIBED_FOR, |fit| fit.network)

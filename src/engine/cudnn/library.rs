@@ -17,9 +17,8 @@ const SONAME: &str = "libcudnn.so.9";
 const OLDEST: usize = 90_000;
 
 /// Every function called here. The bindings panic when one is missing, so they are looked for first.
-const NEEDED: [&[u8]; 12] = [
+const NEEDED: [&[u8]; 11] = [
     b"cudnnGetVersion\0",
-    b"cudnnGetErrorString\0",
     b"cudnnGetLastErrorString\0",
     b"cudnnCreate\0",
     b"cudnnDestroy\0",
