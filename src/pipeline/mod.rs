@@ -21,7 +21,7 @@ mod publishing;
 mod segmenter;
 mod service;
 
-pub use assemble::{CameraStateSink, Parts, Pipeline, PipelineError};
+pub use assemble::{CameraStateSink, OpenSource, Parts, Pipeline, PipelineError};
 pub use engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
 pub use metrics::{CameraSnapshot, Latency, Snapshot};
 pub use segmenter::{MaskRcnnSegmenter, SegmentError, Unrounded};
