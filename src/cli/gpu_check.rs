@@ -3,6 +3,7 @@
 
 mod cameras;
 mod kernels;
+mod layers;
 mod network;
 mod ops;
 mod record;
@@ -38,6 +39,12 @@ pub struct Args {
     /// Seconds of each camera count
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// Seconds of the layers' table, both batches together
+    #[arg(long, default_value_t = 90)]
+    layer_seconds: u64,
+    /// Recipe of the network, whose weights are made here
+    #[arg(long, default_value = "engines/coco-resnet50.toml", value_name = "TOML")]
+    network: PathBuf,
     /// Engine of the cameras
     #[arg(long, default_value = "engines/conveyor.toml", value_name = "TOML")]
     engine: PathBuf,
@@ -63,6 +70,8 @@ enum Step {
     Ops,
     /// The whole network, batch 1 and 8
     Network,
+    /// Its convolutions alone
+    Layers,
     /// The pipeline with simulated cameras
     Cameras,
     /// The table, of all records in the folder
@@ -70,13 +79,21 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 5] = [Step::Kernels, Step::Ops, Step::Network, Step::Cameras, Step::Table];
+    const ALL: [Step; 6] = [
+        Step::Kernels,
+        Step::Ops,
+        Step::Network,
+        Step::Cameras,
+        Step::Layers,
+        Step::Table,
+    ];
 
     fn name(self) -> &'static str {
         match self {
             Step::Kernels => "kernels",
             Step::Ops => "ops",
             Step::Network => "network",
+            Step::Layers => "layers",
             Step::Cameras => "cameras",
             Step::Table => "table",
         }
@@ -122,6 +139,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 cameras::run(&args.engine, &args.cameras, each, &mut record, || {
                     engine(&args.engine, args.executor)
                 })?;
+            }
+            Step::Layers => {
+                let device = Device::open(0)?;
+                let mut record = Record::begin(out, step.name(), Some(&device))?;
+                if is_stand_in(&device) {
+                    stand_in(
+                        network::BATCHES.map(layers::names).into_iter().flatten(),
+                        "ms",
+                        &mut record,
+                    )?;
+                } else {
+                    let patience = Duration::from_secs(args.layer_seconds);
+                    layers::run(&device, out, &args.network, patience, &mut record)?;
+                }
             }
             Step::Table => fine &= table::run(out)?,
         }

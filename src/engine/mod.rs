@@ -53,7 +53,9 @@ impl FromStr for Precision {
             "bf16" => Ok(Precision::Bf16),
             "f16" => Ok(Precision::F16),
             "int8" => Ok(Precision::Int8),
-            _ => Err(format!("{text:?} is no precision: use \"f32\", \"bf16\", \"f16\" or \"int8\"")),
+            _ => Err(format!(
+                "{text:?} is no precision: use \"f32\", \"bf16\", \"f16\" or \"int8\""
+            )),
         }
     }
 }

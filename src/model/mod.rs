@@ -23,7 +23,7 @@ pub use import::{Import, ImportError, Imported, store_self_test};
 pub use infer::{
     CalibrateError, Deviation, Inference, MaskRcnn, Masks, ModelError, Options, SelfTest, SelfTestError, Spent,
 };
-pub use parts::describe;
+pub use parts::{dense_parts, describe};
 pub use recipe::{
     Channels, Conventions, Depth, Figure, Input, Layout, MaskBranch, Network, Origin, Pyramid, Recipe, RecipeError,
     Source, TestSettings,

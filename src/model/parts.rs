@@ -138,6 +138,22 @@ pub fn describe(recipe: &Recipe) -> Result<String, ModelError> {
     Ok(graphs.iter().map(Graph::to_text).collect())
 }
 
+/// The dense parts for `batch` pictures of `size` (network px), and heads of so many RoIs: every dimension is fixed.
+pub fn dense_parts(
+    recipe: &Recipe,
+    weights: Weights,
+    size: ImageSize,
+    batch: usize,
+    [box_rois, mask_rois]: [usize; 2],
+) -> Result<Vec<Graph>, ModelError> {
+    let mut layers = Layers::take(recipe, weights)?;
+    let features = Element::F32;
+    let trunk = layers.trunk(size, batch, features)?;
+    let box_head = layers.box_head(Dim::Fixed(box_rois), features)?;
+    let mask_head = layers.mask_head(Dim::Fixed(mask_rois), features)?;
+    Ok([Some(trunk), Some(box_head), mask_head].into_iter().flatten().collect())
+}
+
 #[cfg(test)]
 #[path = "parts_tests.rs"]
 mod tests;

@@ -7,7 +7,7 @@ use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::record::{NOT_YET, Record};
-use super::{cameras, network};
+use super::{cameras, layers, network};
 
 /// A figure of a record: `(step, row)`.
 #[derive(Debug, Clone)]
@@ -118,6 +118,16 @@ fn goals() -> Vec<Goal> {
             Nothing,
         ),
     ];
+    for batch in network::BATCHES {
+        let [measured, best] = layers::names(batch);
+        let what = format!("{measured} / at best");
+        goals.push(goal(
+            &what,
+            Figure("layers", measured),
+            Some(Figure("layers", best)),
+            Nothing,
+        ));
+    }
     for (cameras, wanted) in [(1, AtLeast(0.8)), (4, Nothing), (16, AtLeast(0.9))] {
         let [pipeline, engine] = cameras::names(cameras);
         let what = format!("{pipeline} / engine alone");

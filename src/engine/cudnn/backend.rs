@@ -34,7 +34,9 @@ fn check(status: sys::cudnnStatus_t, call: impl FnOnce() -> String) -> Result<()
     let mut text = [0u8; 2048];
     // SAFETY: writes at most that many bytes, with a zero at the end.
     unsafe { sys::cudnnGetLastErrorString(text.as_mut_ptr().cast(), text.len()) };
-    let said = CStr::from_bytes_until_nul(&text).map(CStr::to_string_lossy).unwrap_or_default();
+    let said = CStr::from_bytes_until_nul(&text)
+        .map(CStr::to_string_lossy)
+        .unwrap_or_default();
     let words: Vec<&str> = said.split_whitespace().collect();
     Err(CudnnError::Call {
         call: call(),
@@ -68,7 +70,9 @@ impl Handle {
     pub(super) fn set_stream(&mut self, stream: *mut c_void) -> Result<()> {
         if self.stream != stream {
             // SAFETY: the handle lives; the caller gives a stream of this process's context.
-            check(unsafe { sys::cudnnSetStream(self.raw, stream.cast()) }, || "cudnnSetStream".to_owned())?;
+            check(unsafe { sys::cudnnSetStream(self.raw, stream.cast()) }, || {
+                "cudnnSetStream".to_owned()
+            })?;
             self.stream = stream;
         }
         Ok(())
@@ -111,9 +115,8 @@ impl Desc {
 
     fn all<T: Copy>(self, name: Name, kind: Kind, values: &[T]) -> Result<Desc> {
         // SAFETY: `values` has that many values, of the type that `kind` names: see the callers; the library copies them.
-        let status = unsafe {
-            sys::cudnnBackendSetAttribute(self.0, name, kind, values.len() as i64, values.as_ptr().cast())
-        };
+        let status =
+            unsafe { sys::cudnnBackendSetAttribute(self.0, name, kind, values.len() as i64, values.as_ptr().cast()) };
         check(status, || format!("set {name:?}"))?;
         Ok(self)
     }
@@ -146,9 +149,8 @@ impl Desc {
         let mut count = 0;
         let start = if to.is_empty() { null_mut() } else { to.as_mut_ptr() };
         // SAFETY: `to` has room for as many values, of the type that `kind` names: see the callers.
-        let status = unsafe {
-            sys::cudnnBackendGetAttribute(self.0, name, kind, to.len() as i64, &raw mut count, start.cast())
-        };
+        let status =
+            unsafe { sys::cudnnBackendGetAttribute(self.0, name, kind, to.len() as i64, &raw mut count, start.cast()) };
         check(status, || format!("get {name:?}"))?;
         Ok(usize::try_from(count).unwrap_or(0))
     }
@@ -172,7 +174,11 @@ pub(super) enum Target<'a> {
 /// A device by its properties, as cuDNN writes them (JSON).
 pub(super) fn described_device(json: &[u8]) -> Result<Desc> {
     Desc::new(Descriptor::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)?
-        .all(Name::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, Kind::CUDNN_TYPE_CHAR, json)?
+        .all(
+            Name::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
+            Kind::CUDNN_TYPE_CHAR,
+            json,
+        )?
         .finalize()
 }
 
@@ -185,7 +191,11 @@ fn tensor(id: i64, data: Data, [n, c, h, w]: [usize; 4]) -> Result<Desc> {
         .integers(Name::CUDNN_ATTR_TENSOR_STRIDES, &[c * h * w, 1, c * w, c])?
         .integers(Name::CUDNN_ATTR_TENSOR_UNIQUE_ID, &[id])?
         .integers(Name::CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, &[ARRAY_ALIGNMENT])?
-        .one(Name::CUDNN_ATTR_TENSOR_IS_VIRTUAL, Kind::CUDNN_TYPE_BOOLEAN, u8::from(id >= VIRTUAL))?
+        .one(
+            Name::CUDNN_ATTR_TENSOR_IS_VIRTUAL,
+            Kind::CUDNN_TYPE_BOOLEAN,
+            u8::from(id >= VIRTUAL),
+        )?
         .finalize()
 }
 
@@ -225,8 +235,16 @@ fn convolution(shape: &ConvShape, x: &Desc, w: &Desc, y: &Desc) -> Result<Desc> 
         .descriptors(Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, &[w])?
         .descriptors(Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, &[y])?
         .descriptors(Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, &[&how])?
-        .one(Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA, Kind::CUDNN_TYPE_FLOAT, 1f32)?
-        .one(Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA, Kind::CUDNN_TYPE_FLOAT, 0f32)?
+        .one(
+            Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+            Kind::CUDNN_TYPE_FLOAT,
+            1f32,
+        )?
+        .one(
+            Name::CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA,
+            Kind::CUDNN_TYPE_FLOAT,
+            0f32,
+        )?
         .finalize()
 }
 
@@ -266,13 +284,17 @@ fn operation_graph(shape: &ConvShape, target: Target<'_>) -> Result<Desc> {
     }
     let graph = Desc::new(Descriptor::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?;
     let graph = match target {
-        Target::Device(handle) => {
-            graph.one(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, Kind::CUDNN_TYPE_HANDLE, handle.raw)?
-        }
+        Target::Device(handle) => graph.one(
+            Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE,
+            Kind::CUDNN_TYPE_HANDLE,
+            handle.raw,
+        )?,
         Target::Described(_) => graph,
     };
     let operations: Vec<&Desc> = operations.iter().collect();
-    graph.descriptors(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &operations)?.finalize()
+    graph
+        .descriptors(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &operations)?
+        .finalize()
 }
 
 /// One way to run a fused convolution.
@@ -302,7 +324,11 @@ pub(super) fn configurations(shape: &ConvShape, mode: Mode, target: Target<'_>) 
         .map(|_| Desc::new(Descriptor::CUDNN_BACKEND_ENGINECFG_DESCRIPTOR))
         .collect::<Result<_>>()?;
     let mut raw: Vec<_> = places.iter().map(|desc| desc.0).collect();
-    let count = if raw.is_empty() { 0 } else { asked.get(results, kind, &mut raw)? };
+    let count = if raw.is_empty() {
+        0
+    } else {
+        asked.get(results, kind, &mut raw)?
+    };
     Ok(places
         .into_iter()
         .take(count)
@@ -331,21 +357,22 @@ impl Plan {
 
     /// From what [`Plan::json`] gave, by the same library on the same kind of device.
     pub(super) fn from_json(json: &str, target: Target<'_>) -> Result<Plan> {
-        let plan = Plan::with_target(target)?
-            .all(
-                Name::CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
-                Kind::CUDNN_TYPE_CHAR,
-                json.as_bytes(),
-            )?;
+        let plan = Plan::with_target(target)?.all(
+            Name::CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION,
+            Kind::CUDNN_TYPE_CHAR,
+            json.as_bytes(),
+        )?;
         Plan::of(plan.finalize()?)
     }
 
     fn with_target(target: Target<'_>) -> Result<Desc> {
         let plan = Desc::new(Descriptor::CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR)?;
         match target {
-            Target::Device(handle) => {
-                plan.one(Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE, Kind::CUDNN_TYPE_HANDLE, handle.raw)
-            }
+            Target::Device(handle) => plan.one(
+                Name::CUDNN_ATTR_EXECUTION_PLAN_HANDLE,
+                Kind::CUDNN_TYPE_HANDLE,
+                handle.raw,
+            ),
             Target::Described(device) => plan.descriptors(Name::CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, &[device]),
         }
     }
@@ -399,9 +426,17 @@ impl Pack {
             addresses.push(residual);
         }
         Desc::new(Descriptor::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
-            .all(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, Kind::CUDNN_TYPE_VOID_PTR, &addresses)?
+            .all(
+                Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS,
+                Kind::CUDNN_TYPE_VOID_PTR,
+                &addresses,
+            )?
             .integers(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, &ids)?
-            .one(Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE, Kind::CUDNN_TYPE_VOID_PTR, arrays.workspace)?
+            .one(
+                Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
+                Kind::CUDNN_TYPE_VOID_PTR,
+                arrays.workspace,
+            )?
             .finalize()
             .map(Pack)
     }
@@ -415,7 +450,9 @@ impl Plan {
     /// writes it by then.
     pub(super) unsafe fn execute(&self, pack: &Pack, handle: &Handle) -> Result<()> {
         // SAFETY: all three live; the caller answers for the arrays.
-        check(unsafe { sys::cudnnBackendExecute(handle.raw, self.plan.0, pack.0.0) }, || "execute".to_owned())
+        check(
+            unsafe { sys::cudnnBackendExecute(handle.raw, self.plan.0, pack.0.0) },
+            || "execute".to_owned(),
+        )
     }
 }
-

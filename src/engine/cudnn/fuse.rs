@@ -393,7 +393,10 @@ impl<'a> Fuser<'a> {
                 let pitch = padded(out);
                 Ok((ConvShape { k: 4 * pitch, ..plain }, WeightForm::Deconv2x { pitch }))
             }
-            _ => Err(self.refused(&node.name, "of transposed convolutions only 2x2/2 and depthwise ones are done")),
+            _ => Err(self.refused(
+                &node.name,
+                "of transposed convolutions only 2x2/2 and depthwise ones are done",
+            )),
         }
     }
 

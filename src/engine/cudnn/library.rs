@@ -51,7 +51,9 @@ pub(super) fn load() -> Result<Version, CudnnError> {
     if let Some(version) = *loaded {
         return Ok(version);
     }
-    let folder = std::env::var_os(FOLDER_VARIABLE).filter(|f| !f.is_empty()).map(PathBuf::from);
+    let folder = std::env::var_os(FOLDER_VARIABLE)
+        .filter(|f| !f.is_empty())
+        .map(PathBuf::from);
     let version = open(folder.as_deref())?;
     *loaded = Some(version);
     Ok(version)
@@ -71,7 +73,11 @@ fn open(folder: Option<&Path>) -> Result<Version, CudnnError> {
         }
     }
     // SAFETY: cudnn.h declares `size_t cudnnGetVersion(void)`; it cannot fail.
-    let version = Version(unsafe { library.get::<unsafe extern "C" fn() -> usize>(NEEDED[0]).map_or(0, |get| get()) });
+    let version = Version(unsafe {
+        library
+            .get::<unsafe extern "C" fn() -> usize>(NEEDED[0])
+            .map_or(0, |get| get())
+    });
     // Never unloaded: plans and handles point into it.
     std::mem::forget(library);
     if version.0 < OLDEST {
@@ -79,13 +85,19 @@ fn open(folder: Option<&Path>) -> Result<Version, CudnnError> {
     }
     // SAFETY: opens the library by soname, which is in the process by now, and closes it.
     if !unsafe { sys::is_culib_present() } {
-        return Err(CudnnError::Absent(format!("{} is not found by its soname", path.display())));
+        return Err(CudnnError::Absent(format!(
+            "{} is not found by its soname",
+            path.display()
+        )));
     }
     // SAFETY: the library is there and has the function (above); it takes nothing and cannot fail.
     let bound = Version(unsafe { sys::cudnnGetVersion() });
     // The bindings look for libcudnn.so first, which may be another one.
     if bound != version {
-        return Err(CudnnError::Absent(format!("{} is {version}, but libcudnn.so is {bound}", path.display())));
+        return Err(CudnnError::Absent(format!(
+            "{} is {version}, but libcudnn.so is {bound}",
+            path.display()
+        )));
     }
     Ok(version)
 }
@@ -97,7 +109,10 @@ mod tests {
     #[test]
     fn a_folder_without_it_is_said() {
         let error = open(Some(Path::new("no/such/folder"))).unwrap_err().to_string();
-        assert!(error.contains("no/such/folder") && error.contains("pip install nvidia-cudnn-cu13"), "{error}");
+        assert!(
+            error.contains("no/such/folder") && error.contains("pip install nvidia-cudnn-cu13"),
+            "{error}"
+        );
         assert_eq!(Version(91_900).to_string(), "9.19.0");
     }
 }

@@ -18,11 +18,7 @@ pub(super) struct Uploaded {
 }
 
 pub(super) enum Ready {
-    Conv {
-        conv: Conv,
-        plan: Arc<Plan>,
-        pack: Pack,
-    },
+    Conv { conv: Conv, plan: Arc<Plan>, pack: Pack },
     Layer(Launch),
 }
 
@@ -111,13 +107,13 @@ impl Program {
                 // SAFETY: the pack was made for this plan's shape over the arena, the weights and the workspace of this
                 // program, which live as long as it does; dropping them waits for the device. The one stream orders all
                 // that write them.
-                Ready::Conv { conv, plan, pack } => unsafe { plan.execute(pack, &handle) }.map_err(|error| {
-                    CudnnError::Run {
+                Ready::Conv { conv, plan, pack } => {
+                    unsafe { plan.execute(pack, &handle) }.map_err(|error| CudnnError::Run {
                         layer: conv.name.clone(),
                         shape: conv.shape,
                         reason: error.to_string(),
-                    }
-                })?,
+                    })?
+                }
                 // SAFETY: as above.
                 Ready::Layer(launch) => unsafe { launch.enqueue(stream) }?,
             }

@@ -179,7 +179,10 @@ pub(super) enum LayerKind {
     Softmax,
     Sigmoid,
     /// Of two, or one alone, and its positive part.
-    Sum { second: Option<BufferId>, relu: bool },
+    Sum {
+        second: Option<BufferId>,
+        relu: bool,
+    },
 }
 
 /// One step of our own.

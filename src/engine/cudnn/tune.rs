@@ -47,7 +47,9 @@ pub(super) fn first_plan(shape: &ConvShape, target: Target<'_>) -> Result<Plan, 
 
 /// Every configuration of every mode, with the mode it comes from.
 fn all_configurations(shape: &ConvShape, target: Target<'_>) -> Vec<Configuration> {
-    let found = MODES.iter().filter_map(|&mode| configurations(shape, mode, target).ok());
+    let found = MODES
+        .iter()
+        .filter_map(|&mode| configurations(shape, mode, target).ok());
     found.flatten().collect()
 }
 
@@ -80,6 +82,11 @@ fn sizes(shape: &ConvShape) -> [usize; 5] {
     .map(|bytes| bytes.next_multiple_of(256))
 }
 
+/// Of one set of arrays.
+pub(super) fn bytes(shape: &ConvShape) -> usize {
+    sizes(shape).iter().sum()
+}
+
 impl Tuner {
     /// With room for the largest of `shapes`.
     pub(super) fn new<'a>(
@@ -87,7 +94,10 @@ impl Tuner {
         shapes: impl Iterator<Item = &'a ConvShape>,
         pool_bytes: Option<usize>,
     ) -> Result<Tuner, EngineError> {
-        let largest = shapes.map(|shape| sizes(shape).iter().sum::<usize>()).max().unwrap_or(0);
+        let largest = shapes
+            .map(|shape| sizes(shape).iter().sum::<usize>())
+            .max()
+            .unwrap_or(0);
         let bytes = largest.max(pool_bytes.unwrap_or(POOL_BYTES));
         Ok(Tuner {
             device: device.clone(),
@@ -123,7 +133,7 @@ impl Tuner {
     }
 
     /// Microseconds of one run.
-    fn time(&mut self, shape: &ConvShape, plan: &Plan, handle: &mut Handle) -> Result<f32, EngineError> {
+    pub(super) fn time(&mut self, shape: &ConvShape, plan: &Plan, handle: &mut Handle) -> Result<f32, EngineError> {
         let workspace: DeviceBuffer<u8> = self.device.buffer("workspace of a timed layer", plan.workspace)?;
         let sizes = sizes(shape);
         let set: usize = sizes.iter().sum();
