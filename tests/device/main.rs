@@ -8,8 +8,8 @@
 
 mod detections;
 mod device_room;
-mod proposals;
 mod preprocess;
+mod proposals;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -2,10 +2,11 @@
 //! buffers take turns, so that what one run reads the run before has not left in the L2 cache.
 
 use super::record::{Record, Row, is_stand_in};
-use super::timing::{self, Turns, Work};
-use crate::device::{Device, DeviceError, KernelSource, Kernels, UploadRing};
+use super::timing::{self, Turns};
+use crate::device::{Device, DeviceError, Kernels, UploadRing};
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::{ImageSize, Letterbox};
+use crate::ops::bench::device::{TIMED, Timed, Work};
 use crate::ops::bench::noise;
 use crate::preprocess::{DevicePreprocess, Normalise, PictureTable, launch as preprocess};
 
@@ -13,26 +14,16 @@ use crate::preprocess::{DevicePreprocess, Normalise, PictureTable, launch as pre
 const BEYOND_CACHE_BYTES: usize = 200 << 20;
 const NETWORK: ImageSize = ImageSize::new(1344, 800);
 
-/// One op at one size.
-struct Timed {
-    name: &'static str,
-    sources: &'static [KernelSource],
-    /// Work over a set of buffers of its own.
-    prepare: fn(&Device, &Kernels, u32) -> Result<Work, DeviceError>,
-    /// Of one set, about.
-    bytes: usize,
-}
-
-const TIMED: &[Timed] = &[Timed {
-    name: "preprocess 1280x720 RGB to 800x1344, batch 1",
+const PREPROCESS: Timed = Timed {
+    name: "preprocess 1280x720 RGB to 800x1344",
     sources: &[preprocess::SOURCE],
     prepare: preprocess_rgb,
     bytes: 3 * 1280 * 720 + 16 * 800 * 1344,
-}];
+};
 
 pub(super) fn run(device: &Device, rounds: usize, record: &mut Record) -> anyhow::Result<()> {
     ceiling(device, rounds, record)?;
-    for timed in TIMED {
+    for timed in std::iter::once(&PREPROCESS).chain(TIMED) {
         record.add(
             one(device, timed, rounds).unwrap_or_else(|error| Row::missing(timed.name, "ms", error.to_string())),
         )?;

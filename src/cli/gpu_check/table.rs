@@ -106,9 +106,9 @@ fn goals() -> Vec<Goal> {
             Nothing,
         ),
         goal(
-            "NMS of 1000 / torchvision",
-            op("nms, 1000 boxes"),
-            torch("nms, 1000 boxes"),
+            "proposals / torchvision",
+            op("proposals, 1000 kept"),
+            torch("proposals, 1000 kept"),
             Nothing,
         ),
         goal(

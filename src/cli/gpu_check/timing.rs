@@ -1,14 +1,12 @@
 //! Time on a device: events around work that was captured once.
 
-use crate::device::{CudaGraph, CudaStream, Device, DeviceError, Timing};
+use crate::device::{CudaGraph, Device, DeviceError, Timing};
+use crate::ops::bench::device::Work;
 
 use super::record::{Row, is_stand_in};
 
 /// Runs before any is counted.
 const WARM_UP: usize = 10;
-
-/// Work that is queued on a stream. Owns its buffers; each call uses the same ones.
-pub(super) type Work = Box<dyn FnMut(&CudaStream) -> Result<(), DeviceError>>;
 
 /// The same work over several sets of buffers: taking turns, they leave the L2 cache to nobody.
 pub(super) type Turns = Vec<Work>;

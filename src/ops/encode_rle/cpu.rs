@@ -12,7 +12,11 @@ pub(super) fn encode(places: &[MaskPlace], words: &[u32], capacity_spans: u32) -
         }
         full |= spans.len() + own.len() > capacity_spans as usize;
         if place.state != MaskPlace::HELD || full {
-            let state = if place.state == MaskPlace::HELD { MaskPlace::NO_ROOM } else { place.state };
+            let state = if place.state == MaskPlace::HELD {
+                MaskPlace::NO_ROOM
+            } else {
+                place.state
+            };
             ranges.push(SpanRange {
                 state,
                 ..SpanRange::default()
@@ -95,7 +99,13 @@ mod tests {
     fn masks_beyond_the_pool_are_marked() {
         let words = [0b101, 1];
         let places = [place(0, 0, 1, 3, 0), place(0, 0, 1, 1, 1), place(0, 0, 1, 1, 1)];
-        let states = |capacity| encode(&places, &words, capacity).0.iter().map(|r| r.state).collect::<Vec<_>>();
+        let states = |capacity| {
+            encode(&places, &words, capacity)
+                .0
+                .iter()
+                .map(|r| r.state)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(states(4), [1, 1, 1]);
         assert_eq!(states(3), [1, 1, 2]);
         assert_eq!(states(1), [2, 2, 2]);

@@ -80,7 +80,8 @@ fn compare<T: Element + TensorNumber + Bits>(
             stream.fill(work.grids.slice_mut(), 0xa5)?;
             let logits = TensorView::over(work.logits.slice(), detections * cells, classes, pitch)?;
             let (class_ids, counts) = (work.class_ids.slice(), work.counts.slice());
-            work.op.enqueue(stream, logits, class_ids, counts, work.grids.slice_mut())
+            work.op
+                .enqueue(stream, logits, class_ids, counts, work.grids.slice_mut())
         },
         |work, how| {
             let got = device.download(work.grids.slice())?;

@@ -50,7 +50,10 @@ fn compare(
         plane(chroma_pitch * height.div_ceil(2)),
     ];
     let own = image * scene.per_image..(image + 1) * scene.per_image;
-    let tones: Vec<[u8; 4]> = own.clone().map(|_| [noise.bits() as u8, noise.bits() as u8, noise.bits() as u8, 0]).collect();
+    let tones: Vec<[u8; 4]> = own
+        .clone()
+        .map(|_| [noise.bits() as u8, noise.bits() as u8, noise.bits() as u8, 0])
+        .collect();
 
     let masks: Vec<Option<MaskRuns>> = own.clone().map(|index| scene.runs(index)).collect();
     let tints = masks.iter().zip(&tones).filter_map(|(mask, &[a, b, c, _])| {
@@ -66,7 +69,14 @@ fn compare(
         reason: e.to_string(),
     };
     tint_rgb(&mut rgb, rgb_pitch, size, &tints, alpha).map_err(failed)?;
-    tint_nv12((&mut luma, luma_pitch), (&mut chroma, chroma_pitch), size, &tints, alpha).map_err(failed)?;
+    tint_nv12(
+        (&mut luma, luma_pitch),
+        (&mut chroma, chroma_pitch),
+        size,
+        &tints,
+        alpha,
+    )
+    .map_err(failed)?;
 
     let pin = |bytes: &Vec<u8>| {
         let mut pinned = device.pinned("a plane", bytes.len())?;

@@ -118,7 +118,14 @@ mod tests {
             tone: [200, 90, 180],
         };
         let size = ImageSize::new(3, 3);
-        tint_nv12((&mut luma, 3), (&mut chroma, 4), size, &[tint(&one), tint(&corner)], 256).unwrap();
+        tint_nv12(
+            (&mut luma, 3),
+            (&mut chroma, 4),
+            size,
+            &[tint(&one), tint(&corner)],
+            256,
+        )
+        .unwrap();
         assert_eq!(luma, [200, 100, 100, 100, 100, 100, 100, 100, 200]);
         // One of four pixels: (90 + 3 * 50 + 2) / 4, (180 + 3 * 60 + 2) / 4. The corner of an odd picture is all four.
         assert_eq!(chroma, [60, 90, 50, 60, 50, 60, 90, 180]);

@@ -49,7 +49,14 @@ pub fn tint_rgb(
     tints: &[Tint<'_>],
     alpha: u16,
 ) -> Result<(), OverlayError> {
-    expect_rows("R G B", picture.len(), size, row_pitch, 3 * size.width as usize, size.height)?;
+    expect_rows(
+        "R G B",
+        picture.len(),
+        size,
+        row_pitch,
+        3 * size.width as usize,
+        size.height,
+    )?;
     cpu::tint_rgb(picture, row_pitch, size, tints, alpha);
     Ok(())
 }
@@ -77,7 +84,10 @@ fn expect_rows(
     row: usize,
     rows: u32,
 ) -> Result<(), OverlayError> {
-    let expected = (rows as usize).saturating_sub(1).saturating_mul(row_pitch).saturating_add(row);
+    let expected = (rows as usize)
+        .saturating_sub(1)
+        .saturating_mul(row_pitch)
+        .saturating_add(row);
     if row_pitch >= row && (got >= expected || rows == 0) {
         return Ok(());
     }

@@ -42,7 +42,11 @@ impl Scene {
     pub(crate) fn new(side: usize) -> Scene {
         let mut noise = Noise(side as u64);
         let (per_image, network) = (40, ImageSize::new(96, 80));
-        let sources = [ImageSize::new(150, 131), ImageSize::new(64, 33), ImageSize::new(97, 120)];
+        let sources = [
+            ImageSize::new(150, 131),
+            ImageSize::new(64, 33),
+            ImageSize::new(97, 120),
+        ];
         let letterboxes = sources.iter().filter_map(|&s| Letterbox::fit(s, network)).collect();
         let odd = [
             [0.0, 0.0, 96.0, 80.0],
@@ -161,7 +165,11 @@ fn compare(
         let bitmaps = work.paste.bitmaps();
         let got = device.download(bitmaps.places)?;
         let what = format!("paste_masks of side {side}, {capacity} words");
-        checks.push(Check::of(format!("{what}, places, {how}"), &flat(&expected), &flat(&got)));
+        checks.push(Check::of(
+            format!("{what}, places, {how}"),
+            &flat(&expected),
+            &flat(&got),
+        ));
         let got = device.download(bitmaps.words.part(0, words.len())?)?;
         checks.push(Check::of(format!("{what}, bitmaps, {how}"), &words, &got));
         Ok(())

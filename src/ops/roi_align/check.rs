@@ -61,17 +61,17 @@ pub fn check(device: &Device, kernels: &Kernels) -> Result<Vec<Check>, DeviceErr
     let cases = [
         case("7x7 of 16 channels", of(16, 7, two, corner), [16, 16]),
         case("14x14, half pixel", of(24, 14, two, half_pixel), [32, 24]),
-        case(
-            "5x5, three samples",
-            of(8, 5, Sampling::Fixed(3), half_pixel),
-            [8, 16],
-        ),
+        case("5x5, three samples", of(8, 5, Sampling::Fixed(3), half_pixel), [8, 16]),
         case("5 channels", of(5, 7, two, corner), [7, 6]),
         case("adaptive, half pixel", of(8, 7, Sampling::Adaptive, half_pixel), [8, 8]),
         Case {
             strides: &[16],
             counts: &[26],
-            ..case("6x6 adaptive, one level", of(128, 6, Sampling::Adaptive, corner), [128, 128])
+            ..case(
+                "6x6 adaptive, one level",
+                of(128, 6, Sampling::Adaptive, corner),
+                [128, 128],
+            )
         },
         Case {
             what: "pyramid of 800x1344",
@@ -102,7 +102,10 @@ struct Work {
 
 impl Case {
     fn grid(&self, stride: u32) -> ImageSize {
-        ImageSize::new(self.network.width.div_ceil(stride), self.network.height.div_ceil(stride))
+        ImageSize::new(
+            self.network.width.div_ceil(stride),
+            self.network.height.div_ceil(stride),
+        )
     }
 
     fn compare(&self, device: &Device, kernels: &Kernels, seed: u64) -> Result<Vec<Check>, DeviceError> {

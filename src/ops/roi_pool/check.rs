@@ -18,7 +18,9 @@ const COUNTS: [u32; 3] = [60, 0, 33];
 
 pub fn check(device: &Device, kernels: &Kernels) -> Result<Vec<Check>, DeviceError> {
     let mut checks = Vec::new();
-    for (channels, output_side, out_channels, pitches) in [(16, 7, 16, [24, 16]), (8, 6, 16, [8, 16]), (5, 7, 6, [7, 7])] {
+    for (channels, output_side, out_channels, pitches) in
+        [(16, 7, 16, [24, 16]), (8, 6, 16, [8, 16]), (5, 7, 6, [7, 7])]
+    {
         let op = RoiPool { channels, output_side };
         compare(device, kernels, op, out_channels, pitches, &mut checks)?;
     }

@@ -86,7 +86,8 @@ mod tests {
         };
         let mut out = vec![9.0; side * side];
         let [x0, y0, x1, y1] = roi;
-        op.run_plain(&map, &[NetworkBox::new(x0, y0, x1, y1)], &mut out).unwrap();
+        op.run_plain(&map, &[NetworkBox::new(x0, y0, x1, y1)], &mut out)
+            .unwrap();
         out
     }
 
