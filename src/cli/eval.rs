@@ -250,6 +250,7 @@ mod tests {
             limit: None,
             one_class: false,
             max_detections: 100,
+            executor: Executor::Auto,
             tiles: TileArgs::default(),
             results_out: None,
             drawn: pictures::Wanted::default(),

@@ -265,14 +265,14 @@ impl CudaStream {
         self.touch(&to.fence)
     }
 
-    /// Queues a copy of all of `from` to the first values of `to`, on the device.
+    /// Queues a copy of all of `from` into the first values of `to`, both on the device.
     pub fn copy<T: Plain>(&self, from: DeviceSlice<'_, T>, to: DeviceSliceMut<'_, T>) -> Result<(), DeviceError> {
         expect_at_least("device array", from.len, to.len)?;
         if from.len == 0 {
             return Ok(());
         }
         self.context().bind()?;
-        // SAFETY: both have that many bytes, and do not overlap: `to` is borrowed mutably.
+        // SAFETY: both have `from.len` values; `to` is borrowed alone, so they do not overlap.
         unsafe { result::memcpy_dtod_async(to.address, from.address, from.len * size_of::<T>(), self.raw()) }
             .map_err(|e| refused("cuMemcpyDtoDAsync", e))
     }

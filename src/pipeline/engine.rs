@@ -6,6 +6,7 @@ use super::device_segmenter::DeviceSegmenter;
 use super::engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
 use super::segmenter::{MaskRcnnSegmenter, SegmentError, Unrounded};
 use crate::config::Executor;
+use crate::device::Device;
 use crate::frame::Image;
 use crate::geometry::{ImageSize, Tiling};
 use crate::instances::{ClassMap, Limits};
@@ -115,6 +116,14 @@ impl Engine {
         match self {
             Engine::Cpu(engine) => engine.network().identity(),
             Engine::Cudnn(engine) => engine.network().identity(),
+        }
+    }
+
+    /// The GPU it runs on.
+    pub fn device(&self) -> Option<&Device> {
+        match self {
+            Engine::Cpu(_) => None,
+            Engine::Cudnn(engine) => Some(engine.network().device()),
         }
     }
 

@@ -23,7 +23,7 @@ mod publishing;
 mod segmenter;
 mod service;
 
-pub use assemble::{CameraStateSink, Parts, Pipeline, PipelineError};
+pub use assemble::{CameraStateSink, OpenSource, Parts, Pipeline, PipelineError};
 pub use device_segmenter::DeviceSegmenter;
 pub use engine::{Choice, Engine, LoadError};
 pub use engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::assemble::{Parts, Pipeline, PipelineError};
+use super::assemble::{OpenSource, Parts, Pipeline, PipelineError};
 use super::engine::{Choice, Engine, LoadError};
 use super::metrics::Snapshot;
 use crate::config::{Camera, Launch, Outlet as OutletConfig, SourceUri};
+use crate::device::DeviceShare;
 use crate::geometry::ImageSize;
 use crate::instances::{ClassMap, Limits};
 use crate::model::Options;
@@ -152,14 +153,24 @@ impl Service {
                 }
             }
         }
-        let pipeline = Pipeline::start(Parts {
+        // Pictures that a decoder makes on the engine's GPU stay there.
+        let share = segmenter.device().and_then(|device| match DeviceShare::new(device) {
+            Ok(share) => Some(share),
+            Err(error) => {
+                tracing::info!("decoded pictures go through host memory: {error}");
+                None
+            }
+        });
+        let open: OpenSource = Arc::new(move |camera, clocks| source::open_on(camera, clocks, share.as_ref()));
+        let parts = Parts {
             cameras: launch.cameras.clone(),
             segmenter: Box::new(segmenter),
             outlets,
             states: Box::new(handle.clone()),
             idle: launch.publish.idle,
             clocks,
-        })?;
+        };
+        let pipeline = Pipeline::start_with(parts, open)?;
         handle.update_health(|h| h.state = ServiceState::Ready);
         let dirs = launch
             .outlets

@@ -36,8 +36,9 @@ mod supervisor;
 mod tests;
 
 pub use error::{Fault, SourceError};
+pub use simulated_camera::Film;
 pub use still::{Orientation, StillError, read_still};
-pub use supervisor::{SourceHandle, SourceStats, spawn, spawn_on};
+pub use supervisor::{SourceHandle, SourceStats, spawn, spawn_with};
 
 use std::fmt;
 use std::sync::Arc;
@@ -200,7 +201,20 @@ pub fn open_on(
         }
         SourceUri::Images(dir) => Ok(Box::new(images::ImagesSource::open(camera, dir, clocks)?)),
         SourceUri::Simulated(scene) => Ok(Box::new(simulated_camera::SimulatedCamera::open(
-            camera, scene, clocks,
+            camera, scene, None, clocks,
         )?)),
+    }
+}
+
+/// As [`open`], but a simulated camera shows `film` instead of rendering.
+pub fn open_with_film(camera: &Camera, film: &Film, clocks: &Arc<dyn Clocks>) -> Result<Box<dyn Source>, SourceError> {
+    match &camera.uri {
+        SourceUri::Simulated(scene) => Ok(Box::new(simulated_camera::SimulatedCamera::open(
+            camera,
+            scene,
+            Some(film.clone()),
+            clocks,
+        )?)),
+        _ => open(camera, clocks),
     }
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::super::{Flow, SourceEvent, open_on};
+use super::super::{Flow, SourceEvent, open};
 use super::{Opener, Supervisor};
 use crate::config::Camera;
-use crate::device::DeviceShare;
 use crate::names::CameraId;
 use crate::time::{Clocks, nanos};
 
@@ -152,26 +151,17 @@ pub fn spawn(
     clocks: Arc<dyn Clocks>,
     on_event: impl FnMut(SourceEvent) -> Flow + Send + 'static,
 ) -> std::io::Result<SourceHandle> {
-    spawn_on(camera, clocks, None, on_event)
-}
-
-/// The same; pictures that a decoder makes on the GPU of `share` stay there.
-pub fn spawn_on(
-    camera: Camera,
-    clocks: Arc<dyn Clocks>,
-    share: Option<DeviceShare>,
-    on_event: impl FnMut(SourceEvent) -> Flow + Send + 'static,
-) -> std::io::Result<SourceHandle> {
     let (opened, opening_clocks) = (camera.clone(), clocks.clone());
     spawn_with(
         camera,
         clocks,
-        Arc::new(move || open_on(&opened, &opening_clocks, share.as_ref())),
+        Arc::new(move || open(&opened, &opening_clocks)),
         on_event,
     )
 }
 
-pub(super) fn spawn_with(
+/// As [`spawn`], with a source of the caller's.
+pub fn spawn_with(
     camera: Camera,
     clocks: Arc<dyn Clocks>,
     open: Opener,
