@@ -10,6 +10,7 @@
 //! | `CUDA_STANDIN_SEED` | order of streams, blocks, warps and lanes; 0: natural, and streams as late as can be (1) |
 //! | `CUDA_STANDIN_MEMORY` | bytes of device memory (8 GiB) |
 //! | `CUDA_STANDIN_FAIL` | `call:nth[:code]`: that call fails, such as `cuMemAlloc_v2:3` |
+//! | `CUDA_STANDIN_WITHOUT` | number of a barrier that is left out of the kernels (none) |
 //!
 //! Does not show: races between blocks, but for what their order tells; speed; limits of registers; the memory model.
 

@@ -92,6 +92,18 @@ pub extern "C" fn cuda_standin_live_handles() -> usize {
     driver.queue.live() + driver.events.len() + graphs + driver.modules.len() + driver.contexts.len() + driver.retained
 }
 
+unsafe extern "C" {
+    fn cuemu_barrier(number: c_int) -> *const c_char;
+}
+
+/// Where barrier `number` of the tree's kernels stands, `file:line:column`; null past the last. A process with
+/// `CUDA_STANDIN_WITHOUT=number` runs without it.
+#[unsafe(no_mangle)]
+pub extern "C" fn cuda_standin_barrier(number: c_int) -> *const c_char {
+    // SAFETY: looks into a table of static strings.
+    unsafe { cuemu_barrier(number) }
+}
+
 /// Looks at all guard bytes: how many faults there are, each told on stderr.
 #[unsafe(no_mangle)]
 pub extern "C" fn cuda_standin_faults() -> usize {
