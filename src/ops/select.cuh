@@ -106,7 +106,6 @@ __device__ __forceinline__ u32 select_least(const Source& source, const u32* fir
     each_key(source, [=](u64 key) {
         if (key >> shift <= prefix) room[atomicAdd(found, 1u)] = key;
     });
-    __syncthreads();
-    sort_keys(room, up_to);
+    sort_keys(room, up_to);   // its own first barrier comes before it reads
     return wanted;
 }

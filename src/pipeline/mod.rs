@@ -31,5 +31,11 @@ pub use metrics::{CameraSnapshot, Latency, Snapshot};
 pub use segmenter::{MaskRcnnSegmenter, SegmentError, Unrounded};
 pub use service::{Service, ServiceError, looks_like_recipe};
 
+/// Every kernel source of this program.
+pub fn kernel_sources() -> Vec<crate::device::KernelSource> {
+    let others = [crate::preprocess::launch::SOURCE, crate::engine::cudnn::SOURCE];
+    crate::ops::KERNEL_SOURCES.iter().copied().chain(others).collect()
+}
+
 #[cfg(test)]
 mod tests;

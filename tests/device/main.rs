@@ -6,6 +6,7 @@
 // The stand-in is a library to be loaded.
 #![allow(unsafe_code)]
 
+mod barriers;
 mod detections;
 mod device_room;
 #[cfg(feature = "gstreamer")]
@@ -14,6 +15,7 @@ mod masks;
 mod overlay;
 mod preprocess;
 mod proposals;
+mod resources;
 mod roi_align;
 mod roi_pool;
 
