@@ -41,7 +41,8 @@ __device__ __forceinline__ void sort_keys(u64* keys, u32 count) {
                 }
             }
             // Pairs not further apart than 32 stay among the 64 keys of their warp.
-            if (gap > 32 || (gap > 1 ? gap / 2 : run) > 32) __syncthreads(); else __syncwarp();
+            const u32 next = gap > 1 ? gap / 2 : run < size ? run : 0;
+            if (gap > 32 || next > 32) __syncthreads(); else __syncwarp();
         }
     }
     __syncthreads();
