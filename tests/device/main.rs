@@ -50,8 +50,8 @@ fn device() -> Device {
 /// No value differs from the plain loops' in a bit.
 #[track_caller]
 fn assert_alike(checks: &[Check]) {
-    assert!(!checks.is_empty());
+    assert!(checks.iter().any(|check| check.values > 0));
     for check in checks {
-        assert!(check.values > 0 && check.different == 0, "{check:?}");
+        assert_eq!(check.different, 0, "{check:?}");
     }
 }
