@@ -6,6 +6,7 @@
 // The stand-in is a library to be loaded.
 #![allow(unsafe_code)]
 
+mod cudnn;
 mod device_room;
 
 use std::path::PathBuf;
