@@ -8,6 +8,7 @@
 
 mod barriers;
 mod detections;
+mod cudnn;
 mod device_room;
 #[cfg(feature = "gstreamer")]
 mod gst_cuda;

@@ -219,13 +219,6 @@ impl Step {
             Step::Layer(layer) => layer.output.buffer,
         }
     }
-
-    pub(super) fn name(&self) -> &str {
-        match self {
-            Step::Conv(conv) => &conv.name,
-            Step::Layer(layer) => &layer.name,
-        }
-    }
 }
 
 /// A whole graph.
