@@ -64,12 +64,16 @@ impl Port {
 }
 
 impl Program {
-    /// Input `index`, in the graph's order: [N H W, C] in f16, with channels padded to eights. Who writes it writes the
-    /// padding too, with zeros.
+    /// Input `index`, in the graph's order: [N H W, C] in f16, C padded to eights. Who writes it writes the padding too, with
+    /// zeros.
     pub fn input_mut(&mut self, index: usize) -> Result<TensorViewMut<'_>, EngineError> {
         let port = self.port("input", &self.inputs, index)?;
+        let padded = Port {
+            channels: port.pitch,
+            ..port.clone()
+        };
         // SAFETY: as in `view`; the program is borrowed mutably for as long.
-        Ok(unsafe { TensorViewMut::new(self.view(port)) })
+        Ok(unsafe { TensorViewMut::new(self.view(&padded)) })
     }
 
     /// Output `index`, in the graph's order, channels last whatever the graph says: [N H W, C], in f32 where nothing but
