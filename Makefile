@@ -95,3 +95,20 @@ train: build ## make train MODEL=conveyor|nuclei|object [DEVICE=cuda] [MINUTES=n
 GALLERY := $(abspath $(TARGET_DIR))/gallery
 gallery: build ## twelve annotated pictures, the best and the worst of the conveyor and the nuclei engine, in target/gallery
 	launch/gallery.sh "$(TARGET_DIR)/release/maskcast" "$(GALLERY)"
+
+# What is carried to a GPU machine: one program without GStreamer, machine code of the kernels, small weights, scripts.
+BUNDLE := $(abspath $(TARGET_DIR))/gpu-bundle
+RESULTS ?= $(abspath $(TARGET_DIR))/gpu-results
+.PHONY: gpu-bundle gpu-check gpu-check-dry
+gpu-bundle: nvrtc ## target/gpu-bundle: all that `run.sh` in it needs on a GPU machine, at most 60 MB
+	cargo build --locked --profile bundle --no-default-features --features pipeline
+	MASKCAST_NVRTC_DIR="$(NVRTC)" tests/gpu/bundle.sh "$(TARGET_DIR)/bundle/maskcast" "$(BUNDLE)"
+
+$(BUNDLE)/run.sh:
+	$(MAKE) gpu-bundle
+
+gpu-check: $(BUNDLE)/run.sh ## on a GPU machine: kernels bit for bit, times against torchvision's, one table (9 minutes)
+	"$(BUNDLE)/run.sh" "$(RESULTS)"
+
+gpu-check-dry: cuda-standin $(BUNDLE)/run.sh ## the same run on the driver of the tests, without timings
+	tests/gpu/dry_run.sh "$(BUNDLE)" "$(STANDIN)/lib" "$(RESULTS)-dry"

@@ -98,7 +98,14 @@ const CRATES: &[(&[&str], &[&str])] = &[
     (&["cudarc"], &["device", "engine/cudnn"]),
     (
         &["gstreamer", "gstreamer_app", "gstreamer_video", "gstreamer_allocators"],
-        &["source", "outlets/record", "cli/doctor"],
+        // The device room maps GStreamer's CUDA memory: that takes foreign calls, which source has none of.
+        &[
+            "source",
+            "outlets/record",
+            "cli/doctor",
+            "device/gst_cuda",
+            "device/share",
+        ],
     ),
     (&["zenoh"], &["outlets/publish", "client", "wire/keyexpr", "cli/doctor"]),
     // Results are encoded and decoded in wire alone; heartbeats, queries and their answers where they are sent and

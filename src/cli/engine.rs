@@ -1,6 +1,7 @@
 //! `maskcast engine`: what one does with a model before a camera sees it.
 
 mod build;
+mod cubins;
 mod fetch;
 mod import;
 mod inspect;
@@ -29,6 +30,7 @@ enum Command {
     Fetch(fetch::Args),
     Inspect(inspect::Args),
     Build(build::Args),
+    Cubins(cubins::Args),
     Verify(verify::Args),
     SelfTest(self_test::Args),
     Time(time::Args),
@@ -41,6 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Import(args) => import::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Build(args) => build::run(args),
+        Command::Cubins(args) => cubins::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::SelfTest(args) => self_test::run(args),

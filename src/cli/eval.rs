@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use super::tiles::TileArgs;
+use crate::config::Executor;
 use crate::evaluate::dataset::DataSet;
 use crate::evaluate::results::Results;
 use crate::evaluate::{Evaluation, Kind, Summary};
@@ -41,6 +42,9 @@ pub struct Args {
     /// Judge the N best detections of an image and class, where COCO takes 100: for pictures of more objects
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     pub max_detections: u32,
+    /// auto, cpu, cudnn or tensorrt; auto takes the GPU where there is one
+    #[arg(long, value_name = "EXECUTOR", default_value_t = Executor::Auto, conflicts_with = "results")]
+    pub executor: Executor,
     #[command(flatten)]
     pub tiles: TileArgs,
     /// Write what the engine found: r.json gives r.bbox.json and r.segm.json, readable by pycocotools
@@ -246,6 +250,7 @@ mod tests {
             limit: None,
             one_class: false,
             max_detections: 100,
+            executor: Executor::Auto,
             tiles: TileArgs::default(),
             results_out: None,
             drawn: pictures::Wanted::default(),

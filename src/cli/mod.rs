@@ -16,6 +16,7 @@ mod doctor;
 mod engine;
 mod eval;
 mod folder;
+mod gpu_check;
 mod progress;
 mod run;
 mod segment;
@@ -52,6 +53,8 @@ enum Command {
     Coco(coco::Args),
     Engine(engine::Args),
     Doctor(doctor::Args),
+    #[command(hide = true)]
+    GpuCheck(gpu_check::Args),
 }
 
 /// Runs the program. Exit codes: 0 done, 1 something failed (said on standard error), 2 wrong arguments.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Synth(args) => synth::run(args).map(|()| ExitCode::SUCCESS),
         Command::Engine(args) => engine::run(args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::run(args),
+        Command::GpuCheck(args) => gpu_check::run(args),
     };
     done.unwrap_or_else(|error| {
         say!("error: {}", whole(&error));

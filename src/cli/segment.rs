@@ -10,13 +10,14 @@ use anyhow::{Context, anyhow, bail};
 use serde::Serialize;
 
 use super::tiles::TileArgs;
+use crate::config::Executor;
 use crate::engine::Precision;
 use crate::frame::Image;
 use crate::geometry::{ImageSize, PixelBox, SourcePx};
 use crate::instances::{ClassMap, Limits, MaskRuns};
 use crate::model::Options;
 use crate::outlets::overlay::{Canvas, Caption, Painter, Space, Style, save_png};
-use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
+use crate::pipeline::{Choice, Engine, MaskBranch};
 use crate::source::{Orientation, read_still};
 use crate::time::SystemClocks;
 
@@ -47,6 +48,9 @@ pub struct Args {
     pub batch: u16,
     #[command(flatten)]
     pub tiles: TileArgs,
+    /// auto, cpu, cudnn or tensorrt; auto takes the GPU where there is one.
+    #[arg(long, value_name = "EXECUTOR", default_value_t = Executor::Auto)]
+    executor: Executor,
     /// f32, bf16 or int8, instead of the recipe's.
     #[arg(long)]
     pub precision: Option<Precision>,
@@ -114,7 +118,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         score_threshold: args.score_threshold,
         max_instances: usize::MAX, // beyond the recipe's own number
     };
-    let segmenter = MaskRcnnSegmenter::load(&args.engine, limits, &options)?;
+    let choice = Choice {
+        // torchvision's paste rule is the processor's alone.
+        executor: match args.paste {
+            Paste::Torchvision if args.executor == Executor::Auto => Executor::Cpu,
+            _ => args.executor,
+        },
+        options,
+        cameras: 1,
+    };
+    let segmenter = Engine::load(&args.engine, limits, &choice)?;
     let mut segmenter = segmenter.with_tiling(args.tiles.tiling);
     if args.paste == Paste::Torchvision {
         let pictures = as_torchvision(&mut segmenter, &args)?;
@@ -154,7 +167,7 @@ fn write_json(args: &Args, pictures: &[PictureJson]) -> anyhow::Result<()> {
 }
 
 /// Every picture must be readable here: what is compared must be whole.
-fn as_torchvision(segmenter: &mut MaskRcnnSegmenter, args: &Args) -> anyhow::Result<Vec<PictureJson>> {
+fn as_torchvision(segmenter: &mut Engine, args: &Args) -> anyhow::Result<Vec<PictureJson>> {
     let classes = segmenter.classes();
     let mut pictures = Vec::new();
     for paths in args.images.chunks(usize::from(args.batch)) {
@@ -176,7 +189,7 @@ fn as_torchvision(segmenter: &mut MaskRcnnSegmenter, args: &Args) -> anyhow::Res
 }
 
 fn one(
-    segmenter: &mut MaskRcnnSegmenter,
+    segmenter: &mut Engine,
     painter: &mut Painter,
     path: &Path,
     annotated: Option<&Path>,

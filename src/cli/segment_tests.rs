@@ -97,6 +97,7 @@ fn good_pictures_are_segmented_beside_broken_ones() {
         json: Some(place("out.json")),
         annotated: Some(place("drawn")),
         score_threshold: 0.9,
+        executor: Executor::Auto,
         precision: Some(Precision::F32),
         threads: Some(2),
         paste: Paste::Exact,

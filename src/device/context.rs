@@ -97,6 +97,11 @@ impl Device {
         self.0.raw.cast()
     }
 
+    /// The CUdevice, for libraries that ask for it beside the context.
+    pub fn raw_device(&self) -> std::ffi::c_int {
+        self.0.device
+    }
+
     /// Makes the context current on the calling thread, for libraries that ask for that.
     pub fn bind(&self) -> Result<(), DeviceError> {
         self.0.bind()

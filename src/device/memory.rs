@@ -95,6 +95,7 @@ impl Device {
         };
         // SAFETY: `bytes` bytes were allocated just above.
         unsafe { result::memset_d8_sync(address, 0, bytes) }.map_err(|e| refused("cuMemsetD8", e))?;
+        finish_default_stream()?;
         Ok(buffer)
     }
 
@@ -104,6 +105,7 @@ impl Device {
         if !values.is_empty() {
             // SAFETY: the buffer has as many values.
             unsafe { result::memcpy_htod_sync(buffer.address, values) }.map_err(|e| refused("cuMemcpyHtoD", e))?;
+            finish_default_stream()?;
         }
         Ok(buffer)
     }
@@ -143,6 +145,13 @@ impl Device {
             context,
         })
     }
+}
+
+/// Waits for fills and for copies from ordinary memory: their calls may return before the device is done, and our streams
+/// do not wait for the default stream they run on.
+fn finish_default_stream() -> Result<(), DeviceError> {
+    // SAFETY: null is the default stream, which always is.
+    unsafe { result::stream::synchronize(std::ptr::null_mut()) }.map_err(|e| refused("cuStreamSynchronize", e))
 }
 
 impl<T: Plain> DeviceBuffer<T> {
@@ -254,6 +263,18 @@ impl CudaStream {
         unsafe { result::memcpy_dtoh_async(values, from.address, self.raw()) }
             .map_err(|e| refused("cuMemcpyDtoHAsync", e))?;
         self.touch(&to.fence)
+    }
+
+    /// Queues a copy of all of `from` into the first values of `to`, both on the device.
+    pub fn copy<T: Plain>(&self, from: DeviceSlice<'_, T>, to: DeviceSliceMut<'_, T>) -> Result<(), DeviceError> {
+        expect_at_least("device array", from.len, to.len)?;
+        if from.len == 0 {
+            return Ok(());
+        }
+        self.context().bind()?;
+        // SAFETY: both have `from.len` values; `to` is borrowed alone, so they do not overlap.
+        unsafe { result::memcpy_dtod_async(to.address, from.address, from.len * size_of::<T>(), self.raw()) }
+            .map_err(|e| refused("cuMemcpyDtoDAsync", e))
     }
 
     /// Queues a fill with `byte`.

@@ -9,10 +9,13 @@
 mod context;
 pub mod cubins;
 mod error;
+#[cfg(feature = "gstreamer")]
+mod gst_cuda;
 mod kernels;
 pub mod libraries;
 mod memory;
 pub mod nvrtc;
+mod share;
 mod shared;
 mod stream;
 mod tensor;
@@ -22,9 +25,10 @@ pub use context::{Device, DeviceFacts};
 pub use error::DeviceError;
 pub use kernels::{Arg, Kernel, KernelArg, KernelSource, Kernels, LaunchShape, arg};
 pub use memory::{DeviceBuffer, DeviceSlice, DeviceSliceMut, PinnedBuffer, Plain, expect_at_least};
+pub use share::{DeviceShare, ShareError};
 pub use shared::DeviceBytes;
 pub use stream::{CudaGraph, CudaStream, Event, Timing};
-pub use tensor::{TensorElement, TensorView, TensorViewMut};
+pub use tensor::{TensorElement, TensorNumber, TensorView, TensorViewMut};
 pub use upload::{HostRows, UploadRing, Uploaded};
 
 use cudarc::driver::result;

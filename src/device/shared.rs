@@ -6,10 +6,10 @@ use std::sync::Arc;
 use cudarc::driver::result;
 
 use super::error::refused;
-use super::{CudaStream, Device, DeviceError};
+use super::{CudaStream, Device, DeviceError, Event};
 
 /// Bytes on the device, shared and immutable: they live, and stay as they are, while anyone holds this. A reader that
-/// queues work holds it until that work is done.
+/// queues work holds it until that work is done, or has told the owner (see [`Self::is_left_to_owner`]).
 #[derive(Clone)]
 pub struct DeviceBytes {
     address: u64,
@@ -22,6 +22,12 @@ pub struct DeviceBytes {
 pub(super) trait DeviceOwner: Send + Sync {
     /// What is queued on `stream` from now on finds the bytes written.
     fn before(&self, stream: &CudaStream) -> Result<(), DeviceError>;
+
+    /// Whether the owner waits for `read`, a point after what reads the bytes, before it changes them.
+    fn waits_for(&self, read: &Arc<Event>) -> bool {
+        let _ = read;
+        false
+    }
 }
 
 impl DeviceBytes {
@@ -50,6 +56,12 @@ impl DeviceBytes {
     /// What is queued on `stream` from now on finds the bytes written.
     pub fn before(&self, stream: &CudaStream) -> Result<(), DeviceError> {
         self.owner.before(stream)
+    }
+
+    /// Tells the owner of a reader: `read` was recorded after what it queued. `true` = the owner waits for it, and the reader
+    /// may let go; `false` = the reader holds the bytes until then.
+    pub fn is_left_to_owner(&self, read: &Arc<Event>) -> bool {
+        self.owner.waits_for(read)
     }
 
     /// A host copy, there when this returns. Waits for the bytes to be written, and for nothing else on the device.

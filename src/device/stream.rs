@@ -120,6 +120,10 @@ impl CudaStream {
         let fences = self.capturing.borrow_mut().take().unwrap_or_default();
         // SAFETY: capture began above on this stream.
         let ended = unsafe { result::stream::end_capture(self.raw) };
+        if let (Err(_), Ok(unused)) = (&queued, ended) {
+            // SAFETY: the graph just captured; nobody else has it. The closure's error is the one to tell.
+            let _ = unsafe { result::graph::destroy(unused) };
+        }
         queued?; // the first cause, before what it led to
         let graph = ended.map_err(|e| refused("cuStreamEndCapture", e))?;
         let mut exec = std::ptr::null_mut();

@@ -1,7 +1,7 @@
 //! Pictures on their way to the device: a ring of slots, each with pinned memory that the host fills and device memory that
 //! a stream of the ring's own copies it to, so that one picture travels while another is computed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::shared::{DeviceBytes, DeviceOwner};
 use super::{CudaStream, Device, DeviceBuffer, DeviceError, Event, PinnedBuffer, Timing, expect_at_least};
@@ -30,7 +30,8 @@ pub struct Uploaded {
     pub planes: Vec<(usize, usize)>,
 }
 
-/// Slots for pictures. A slot is free again when nobody holds its [`DeviceBytes`] any more.
+/// Slots for pictures. A slot is free again when nobody holds its [`DeviceBytes`] any more; readers on the device that the
+/// slot was told of are waited for there.
 #[derive(Debug)]
 pub struct UploadRing {
     name: String,
@@ -54,11 +55,27 @@ struct Memory {
     buffer: DeviceBuffer<u8>,
     /// After the copy.
     copied: Event,
+    /// After what reads this picture: the next one is copied here when they have passed.
+    read: Mutex<Vec<Arc<Event>>>,
 }
 
 impl DeviceOwner for Memory {
     fn before(&self, stream: &CudaStream) -> Result<(), DeviceError> {
         stream.wait(&self.copied)
+    }
+
+    fn waits_for(&self, read: &Arc<Event>) -> bool {
+        let mut known = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.iter().any(|event| Arc::ptr_eq(event, read)) {
+            known.push(Arc::clone(read));
+        }
+        true
+    }
+}
+
+impl Memory {
+    fn readers(&mut self) -> &mut Vec<Arc<Event>> {
+        self.read.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,6 +123,10 @@ impl UploadRing {
         let Some(memory) = Arc::get_mut(&mut slot.memory) else {
             return Err(self.busy()); // `free_slot` has seen that nobody holds it
         };
+        // On the device, not here: the host goes on.
+        for read in memory.readers().drain(..) {
+            self.stream.wait(&read)?;
+        }
         self.stream
             .upload(&slot.staging, memory.buffer.slice_mut().part(0, end)?)?;
         self.stream.record(&memory.copied)?;
@@ -134,20 +155,33 @@ impl UploadRing {
         self.slots.len()
     }
 
-    /// Index of a slot that nobody holds, of at least `bytes`: the one unused longest, or a new one.
+    /// Index of a slot that nobody holds, of at least `bytes`: one whose readers are through, else a new one, else the one
+    /// unused longest.
     fn free_slot(&mut self, bytes: usize) -> Result<usize, DeviceError> {
         let count = self.slots.len();
-        let in_turn = (0..count).map(|i| (self.next + i) % count);
-        let free = in_turn
-            .into_iter()
-            .find(|&at| Arc::get_mut(&mut self.slots[at].memory).is_some());
-        let at = match free {
-            Some(at) => at,
-            None if count < self.most_slots => {
+        let (mut idle, mut free) = (None, None);
+        for at in (0..count).map(|i| (self.next + i) % count) {
+            let Some(memory) = Arc::get_mut(&mut self.slots[at].memory) else {
+                continue; // held
+            };
+            free = free.or(Some(at));
+            let mut is_idle = true;
+            for read in memory.readers() {
+                is_idle &= read.is_done()?;
+            }
+            if is_idle {
+                idle = Some(at);
+                break;
+            }
+        }
+        let at = match (idle, free) {
+            (Some(at), _) => at,
+            (None, _) if count < self.most_slots => {
                 self.slots.push(self.slot(bytes)?);
                 count
             }
-            None => return Err(self.busy()),
+            (None, Some(at)) => at,
+            (None, None) => return Err(self.busy()),
         };
         if self.slots[at].staging.len() < bytes {
             self.slots[at] = self.slot(bytes)?;
@@ -161,6 +195,7 @@ impl UploadRing {
             memory: Arc::new(Memory {
                 buffer: self.device.buffer(&self.name, bytes)?,
                 copied: self.device.event(Timing::No)?,
+                read: Mutex::default(),
             }),
         })
     }

@@ -8,7 +8,7 @@
 use serde::Serialize;
 
 use super::iou::{of_areas, of_boxes};
-use super::{Crowd, Detected};
+use super::{Crowd, Detected, Xywh};
 
 /// What counts as an object, and as the same one.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Pair {
     pub mask_iou: Option<f64>,
     /// Candidate less reference.
     pub score_shift: f64,
+    /// Of the four edges of the box, how far the furthest moved, px.
+    pub edge_shift_px: f64,
 }
 
 /// Two answers about one picture.
@@ -52,6 +54,9 @@ pub struct Totals {
     /// Of magnitudes.
     pub mean_score_shift: Option<f64>,
     pub max_score_shift: Option<f64>,
+    /// Of the furthest edge of each box.
+    pub mean_edge_shift_px: Option<f64>,
+    pub max_edge_shift_px: Option<f64>,
 }
 
 /// A picture with little agreement.
@@ -88,6 +93,7 @@ impl PictureAgreement {
             pairs.push(Pair {
                 mask_iou: mask_iou(reference[i], candidate[j]),
                 score_shift: candidate[j].score - reference[i].score,
+                edge_shift_px: edge_shift(&reference[i].bounds, &candidate[j].bounds),
             });
         }
         PictureAgreement {
@@ -126,6 +132,7 @@ impl Agreement {
         let pairs = || self.pictures.iter().flat_map(|(_, p)| &p.pairs);
         let ious: Vec<f64> = pairs().filter_map(|pair| pair.mask_iou).collect();
         let shifts: Vec<f64> = pairs().map(|pair| pair.score_shift.abs()).collect();
+        let edges: Vec<f64> = pairs().map(|pair| pair.edge_shift_px).collect();
         Totals {
             pictures: self.pictures.len(),
             matched: shifts.len(),
@@ -135,6 +142,8 @@ impl Agreement {
             worst_mask_iou: ious.iter().copied().min_by(f64::total_cmp),
             mean_score_shift: mean(&shifts),
             max_score_shift: shifts.iter().copied().max_by(f64::total_cmp),
+            mean_edge_shift_px: mean(&edges),
+            max_edge_shift_px: edges.iter().copied().max_by(f64::total_cmp),
         }
     }
 
@@ -176,6 +185,12 @@ fn mask_iou(a: &Detected, b: &Detected) -> Option<f64> {
     }
 }
 
+fn edge_shift(a: &Xywh, b: &Xywh) -> f64 {
+    let edges = |b: &Xywh| [b.x, b.y, b.x + b.width, b.y + b.height];
+    let apart = edges(a).into_iter().zip(edges(b)).map(|(a, b)| (a - b).abs());
+    apart.fold(0.0, f64::max)
+}
+
 fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
@@ -185,7 +200,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::evaluate::{Region, Xywh};
+    use crate::evaluate::Region;
     use crate::instances::MaskRuns;
 
     const RULES: Rules = Rules {
@@ -219,7 +234,7 @@ mod tests {
         let found = PictureAgreement::of(&reference, &candidate, &RULES);
         let [pair] = found.pairs[..] else { panic!("{found:?}") };
         assert!((pair.score_shift - -0.2).abs() < 1e-9, "{pair:?}");
-        assert_eq!(pair.mask_iou, Some(90.0 / 110.0));
+        assert_eq!((pair.mask_iou, pair.edge_shift_px), (Some(90.0 / 110.0), 1.0));
         // Lost: class 1; added: the other of class 0, and class 2, which the reference has below the threshold elsewhere.
         assert_eq!((found.lost, found.added), (1, 2));
     }
@@ -233,7 +248,8 @@ mod tests {
             found.pairs,
             [Pair {
                 mask_iou: Some(0.0),
-                score_shift: 0.0
+                score_shift: 0.0,
+                edge_shift_px: 0.0
             }]
         );
         let found = PictureAgreement::of(std::slice::from_ref(&spoilt), std::slice::from_ref(&spoilt), &RULES);

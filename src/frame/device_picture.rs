@@ -1,7 +1,9 @@
 //! A picture whose bytes are on the GPU, as kernels read it.
 
+use std::sync::Arc;
+
 use super::{ImageError, PixelFormat, Plane, YuvMatrix, needed, view_planes};
-use crate::device::{CudaStream, DeviceBytes, DeviceError};
+use crate::device::{CudaStream, DeviceBytes, DeviceError, Event};
 use crate::geometry::{ImageSize, Tile};
 
 /// Pixels on the GPU: in an upload slot, or where a decoder left them. Held until what reads it is done.
@@ -61,6 +63,11 @@ impl DevicePicture {
             planes,
             ..self.clone()
         })
+    }
+
+    /// Tells the owner of the pixels of a reader, see [`DeviceBytes::is_left_to_owner`].
+    pub fn is_left_to_owner(&self, read: &Arc<Event>) -> bool {
+        self.bytes.is_left_to_owner(read)
     }
 
     /// What is queued on `stream` from now on finds the pixels written.

@@ -150,7 +150,7 @@ impl<'a> MaskGrids<'a> {
     }
 
     /// `round(255 p)`, halves away from zero; NaN, which a healthy network never gives, counts as 0.
-    fn quantised(&self, index: usize) -> Vec<u8> {
+    pub(crate) fn quantised(&self, index: usize) -> Vec<u8> {
         let grid = index * self.cells()..(index + 1) * self.cells();
         match self.values {
             // The product is exact in f64, in f32 it could round onto a half. `as u8` saturates and takes NaN to 0.

@@ -6,6 +6,7 @@ mod backbone;
 mod batches;
 mod build;
 pub mod checkpoint;
+pub mod device_net;
 mod identity;
 mod import;
 mod infer;

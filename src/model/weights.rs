@@ -20,8 +20,16 @@ pub struct Weights {
     /// With their shapes.
     taken: BTreeMap<String, Vec<usize>>,
     sha256: [u8; 32],
-    /// Any tensor that is asked for is there, full of zeros.
-    blank: bool,
+    /// What of a tensor that no file has.
+    made: Option<Made>,
+}
+
+/// Weights that stand in no file: any tensor that is asked for is there.
+#[derive(Debug, Clone, Copy)]
+enum Made {
+    Zeros,
+    /// Noise of such a size that values neither grow nor vanish from layer to layer.
+    Seeded(u64),
 }
 
 /// Why a file of weights cannot be used.
@@ -87,6 +95,33 @@ fn hint(nearest: &Option<String>) -> String {
         .map_or_else(String::new, |name| format!(", the nearest name is {name:?}"))
 }
 
+impl Made {
+    fn values(self, name: &str, shape: &[usize]) -> Vec<f32> {
+        let count = shape.iter().product();
+        let Made::Seeded(seed) = self else {
+            return vec![0.0; count];
+        };
+        if shape.len() < 2 {
+            // Biases and means; scales and variances of batch norms.
+            let is_scale = name.ends_with("running_var") || (name.ends_with("weight") && shape.len() == 1);
+            return vec![if is_scale { 1.0 } else { 0.0 }; count];
+        }
+        let inputs = count / shape[0].max(1);
+        let scale = (6.0 / inputs.max(1) as f32).sqrt(); // He, uniform
+        let name_hash = name
+            .bytes()
+            .fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        let mut state = name_hash.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut value = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            scale * ((state >> 40) as f32 / (1u32 << 23) as f32 - 1.0)
+        };
+        (0..count).map(|_| value()).collect()
+    }
+}
+
 impl Weights {
     pub fn read(path: &Path) -> Result<Weights, WeightsError> {
         let bytes = std::fs::read(path).map_err(|source| WeightsError::Read {
@@ -146,7 +181,7 @@ impl Weights {
             tensors,
             taken: BTreeMap::new(),
             sha256: <Sha256 as sha2::Digest>::digest(bytes).into(),
-            blank: false,
+            made: None,
         })
     }
 
@@ -157,15 +192,24 @@ impl Weights {
             tensors,
             taken: BTreeMap::new(),
             sha256,
-            blank: false,
+            made: None,
         }
     }
 
     /// Zeros of every name and shape, to look at a network whose weights are not at hand.
     pub fn blank() -> Weights {
+        Weights::made(Made::Zeros, "no weights")
+    }
+
+    /// Noise of every name and shape, the same each time for one `seed`: to time a network whose weights are not at hand.
+    pub fn seeded(seed: u64) -> Weights {
+        Weights::made(Made::Seeded(seed), "seeded weights")
+    }
+
+    fn made(made: Made, path: &str) -> Weights {
         Weights {
-            blank: true,
-            ..Weights::from_tensors(Path::new("no weights"), BTreeMap::new(), [0; 32])
+            made: Some(made),
+            ..Weights::from_tensors(Path::new(path), BTreeMap::new(), [0; 32])
         }
     }
 
@@ -191,10 +235,10 @@ impl Weights {
         if !self.taken.contains_key(name) {
             self.taken.insert(name.to_owned(), shape.to_vec());
         }
-        if self.blank {
+        if let Some(made) = self.made {
             return Ok(Array {
                 shape: shape.to_vec(),
-                values: vec![0.0; shape.iter().product()],
+                values: made.values(name, shape),
             });
         }
         let Some(array) = self.tensors.get(name) else {
@@ -249,7 +293,7 @@ impl Weights {
         let mut take = |part: &str| self.take(&format!("{bn}.{part}"), &[out]);
         let (gamma, beta) = (take("weight")?, take("bias")?);
         let (mean, variance) = (take("running_mean")?, take("running_var")?);
-        let impossible = |v: f32| !self.blank && v + eps <= 0.0;
+        let impossible = |v: f32| self.made.is_none() && v + eps <= 0.0;
         if let Some((position, &value)) = variance.values.iter().enumerate().find(|(_, v)| impossible(**v)) {
             return Err(WeightsError::Variance {
                 path: self.path.clone(),

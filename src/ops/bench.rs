@@ -5,6 +5,8 @@
 //! cargo test --release --lib ops::bench -- --ignored --nocapture --test-threads 1
 //! ```
 
+pub mod device;
+
 use std::hint::black_box;
 
 use half::bf16;

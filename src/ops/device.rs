@@ -4,10 +4,17 @@
 // Kernel arguments are laid out by hand.
 #![allow(unsafe_code)]
 
-use crate::device::{KernelArg, TensorElement, TensorView};
+use crate::device::{CudaStream, Device, DeviceError, KernelArg, TensorElement, TensorView};
 
 /// What every kernel includes.
 pub const COMMON: (&str, &str) = ("common.cuh", include_str!("common.cuh"));
+/// Eight f16 values in one access.
+pub(crate) const VECTOR8: (&str, &str) = ("vector8.cuh", include_str!("vector8.cuh"));
+/// Running sums over the threads of a block.
+pub(crate) const BLOCK_SCAN: (&str, &str) = ("block_scan.cuh", include_str!("block_scan.cuh"));
+
+/// Pasted masks.
+pub(crate) const BITMAPS: (&str, &str) = ("bitmaps.cuh", include_str!("bitmaps.cuh"));
 
 /// `Tensor` of common.cuh.
 #[repr(C)]
@@ -29,6 +36,36 @@ impl From<&TensorView<'_>> for TensorArg {
             is_f32: u32::from(view.element == TensorElement::F32),
         }
     }
+}
+
+/// `value` as kernels count.
+pub(crate) fn small(what: &str, value: usize) -> Result<u32, DeviceError> {
+    u32::try_from(value).map_err(|_| DeviceError::Size {
+        what: what.to_owned(),
+        expected: u32::MAX as usize,
+        got: value,
+    })
+}
+
+/// Queues the same work as it is, and twice as a captured graph; after each, `look` at what it left. `queue` poisons its
+/// outputs first.
+pub(crate) fn each_way<S>(
+    device: &Device,
+    state: &mut S,
+    queue: impl Fn(&mut S, &CudaStream) -> Result<(), DeviceError>,
+    mut look: impl FnMut(&S, &'static str) -> Result<(), DeviceError>,
+) -> Result<(), DeviceError> {
+    let stream = device.stream("check")?;
+    queue(state, &stream)?;
+    stream.synchronize()?;
+    look(state, "eager")?;
+    let mut graph = stream.capture(|| queue(state, &stream))?;
+    for which in ["graph", "graph again"] {
+        graph.launch(&stream)?;
+        stream.synchronize()?;
+        look(state, which)?;
+    }
+    Ok(())
 }
 
 /// One comparison of a kernel with its plain loop.

@@ -1,8 +1,8 @@
 //! What a feature map is stored in. Sums are always f32.
 
-use half::bf16;
+use half::{bf16, f16};
 
-/// f32 or bf16.
+/// f32, bf16 or f16.
 pub trait Element: Copy + Default + Send + Sync + sealed::Sealed + 'static {
     fn to_f32(self) -> f32;
     /// To the nearest, halves to even.
@@ -38,10 +38,24 @@ impl Element for bf16 {
     }
 }
 
+/// What a GPU computes in.
+impl Element for f16 {
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f16::to_f32(self)
+    }
+
+    #[inline(always)]
+    fn from_f32(value: f32) -> f16 {
+        f16::from_f32(value)
+    }
+}
+
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for half::bf16 {}
+    impl Sealed for half::f16 {}
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //!
 //! Letters: R regions, C channels, H W rows and columns of a feature map, A anchors a cell, K classes with the background at
 //! 0, S side of a pooled region. Tensors are row-major slices in the order their shape is written, channels last; features
-//! are f32 or bf16, everything else f32. Boxes are network px and stay f32 whatever the features are: a half has no bits
+//! are f32, bf16 or f16, everything else f32. Boxes are network px and stay f32 whatever the features are: a half has no bits
 //! left for a quarter pixel at 800. Objects hold scratch memory: one a worker, reused for each frame.
 //!
 //! What is not a number is nobody's box: a logit, delta or edge that is NaN, or an edge that is infinite, is left out, never
@@ -18,11 +18,14 @@ pub mod bench;
 pub mod box_deltas;
 pub mod detections;
 pub mod device;
+pub mod encode_rle;
 pub mod mask_select;
 pub mod nms;
+pub mod overlay;
 pub mod paste_masks;
 pub mod proposals;
 pub mod roi_align;
+pub mod roi_pool;
 
 mod element;
 mod exp;
@@ -34,6 +37,18 @@ mod goldens;
 pub use element::Element;
 
 use crate::geometry::{ImageSize, NetworkPx, PixelBox};
+
+/// All kernels of this room.
+pub const KERNEL_SOURCES: &[crate::device::KernelSource] = &[
+    proposals::launch::SOURCE,
+    roi_align::launch::SOURCE,
+    detections::launch::SOURCE,
+    mask_select::launch::SOURCE,
+    paste_masks::launch::SOURCE,
+    encode_rle::launch::SOURCE,
+    roi_pool::launch::SOURCE,
+    overlay::launch::SOURCE,
+];
 
 /// A box in the pixels of the network's input.
 pub type NetworkBox = PixelBox<NetworkPx>;

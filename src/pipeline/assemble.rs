@@ -17,7 +17,7 @@ use crate::config::{Camera, Idle};
 use crate::names::CameraId;
 use crate::outlets::Outlet;
 use crate::outlets::publish::PublisherHandle;
-use crate::source::{self, SourceHandle, SourceState, SourceStats};
+use crate::source::{self, Source, SourceError, SourceHandle, SourceState, SourceStats};
 use crate::time::Clocks;
 use crate::wire::v1::{CameraState, TombstoneReason};
 
@@ -48,6 +48,9 @@ pub struct Parts {
     pub idle: Idle,
     pub clocks: Arc<dyn Clocks>,
 }
+
+/// Opens the source of a camera.
+pub type OpenSource = Arc<dyn Fn(&Camera, &Arc<dyn Clocks>) -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PipelineError {
@@ -197,13 +200,20 @@ const ENGINE_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Pipeline {
     pub fn start(parts: Parts) -> Result<Pipeline, PipelineError> {
+        Pipeline::start_with(parts, Arc::new(source::open))
+    }
+
+    /// As [`Pipeline::start`], with sources of the caller's.
+    pub fn start_with(parts: Parts, open: OpenSource) -> Result<Pipeline, PipelineError> {
         let clocks = Arc::clone(&parts.clocks);
         let (core, doors) = Core::start(parts)?;
         let mut sources = Vec::new();
         for mut door in doors {
             let camera = door.camera.clone();
             let name = format!("source/{}", camera.id);
-            let handle = source::spawn(camera, Arc::clone(&clocks), move |event| door.event(event))
+            let (open, opened, opening_clocks) = (Arc::clone(&open), camera.clone(), Arc::clone(&clocks));
+            let opener = Arc::new(move || open(&opened, &opening_clocks));
+            let handle = source::spawn_with(camera, Arc::clone(&clocks), opener, move |event| door.event(event))
                 .map_err(|source| PipelineError::Thread { name, source })?;
             sources.push(handle);
         }

@@ -12,6 +12,8 @@
 
 mod admission;
 mod assemble;
+mod device_segmenter;
+mod engine;
 mod engine_loop;
 mod events;
 mod intake;
@@ -21,11 +23,19 @@ mod publishing;
 mod segmenter;
 mod service;
 
-pub use assemble::{CameraStateSink, Parts, Pipeline, PipelineError};
+pub use assemble::{CameraStateSink, OpenSource, Parts, Pipeline, PipelineError};
+pub use device_segmenter::DeviceSegmenter;
+pub use engine::{Choice, Engine, LoadError};
 pub use engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
 pub use metrics::{CameraSnapshot, Latency, Snapshot};
 pub use segmenter::{MaskRcnnSegmenter, SegmentError, Unrounded};
 pub use service::{Service, ServiceError, looks_like_recipe};
+
+/// Every kernel source of this program.
+pub fn kernel_sources() -> Vec<crate::device::KernelSource> {
+    let others = [crate::preprocess::launch::SOURCE, crate::engine::cudnn::SOURCE];
+    crate::ops::KERNEL_SOURCES.iter().copied().chain(others).collect()
+}
 
 #[cfg(test)]
 mod tests;

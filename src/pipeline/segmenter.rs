@@ -8,9 +8,10 @@ use super::engine_loop::{Asked, MaskBranch, Segmented, Segmenter};
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::{ImageSize, Letterbox, PixelBox, SourcePx, Tile, Tiling};
 use crate::instances::{self, ClassMap, Limits, MaskRuns};
+use crate::model::device_net::DeviceNetError;
 use crate::model::{MaskRcnn, Masks, ModelError, Options, Spent};
 use crate::ops::paste_masks::{Paster, paste_torchvision};
-use crate::preprocess::{Normalise, PreprocessError, Preprocessor};
+use crate::preprocess::{Normalise, PreprocessError, Preprocessor, TableError};
 use crate::time::Clocks;
 
 /// A network from a recipe, with what turns a picture into its input and its answer into instances.
@@ -37,6 +38,14 @@ pub enum SegmentError {
     Network(#[from] ModelError),
     #[error(transparent)]
     Decode(#[from] instances::DecodeError),
+    #[error(transparent)]
+    Device(#[from] DeviceNetError),
+    #[error(transparent)]
+    Pictures(#[from] TableError),
+    #[error("its batch failed")]
+    Batch,
+    #[error("{0}")]
+    NotHere(&'static str),
     #[error("no tile of {size} at ({x}, {y}) can be cut from {image:?}", size = tile.size, x = tile.x, y = tile.y)]
     Tile { tile: Tile, image: Image },
 }
@@ -86,14 +95,12 @@ impl MaskRcnnSegmenter {
         self.spent
     }
 
-    /// Runs on a grey picture, so that the first real frame does not pay for memory and code being touched first. Of an
-    /// engine without a size of its own this readies pictures of 640x480: others are compiled at their first frame.
-    pub fn warm_up(&mut self, clocks: &dyn Clocks) -> Result<(), String> {
-        let size = ImageSize::new(640, 480);
-        let grey = vec![114u8; 3 * 640 * 480];
-        let image = Image::packed(PixelFormat::Rgb8, size, grey).map_err(|e| e.to_string())?;
+    /// Runs on a grey picture of `size`, so that the first real frame does not pay for memory and code being touched first.
+    pub fn warm_up(&mut self, size: ImageSize, clocks: &dyn Clocks) -> Result<(), SegmentError> {
+        let grey = vec![114u8; 3 * size.area() as usize];
+        let image = Image::packed(PixelFormat::Rgb8, size, grey).map_err(PreprocessError::Image)?;
         for _ in 0..3 {
-            self.find(&image, MaskBranch::Run, clocks).map_err(|e| e.to_string())?;
+            self.find(&image, MaskBranch::Run, clocks)?;
         }
         Ok(())
     }
@@ -119,26 +126,11 @@ impl MaskRcnnSegmenter {
         if tiles.len() < 2 {
             return self.find_at_once(image, masks, clocks);
         }
-        let (mut found, mut truncated, mut marks) = (Vec::with_capacity(tiles.len()), false, (0, 0));
-        for tile in tiles {
-            let view = image.view(&tile).ok_or_else(|| SegmentError::Tile {
-                tile,
-                image: image.clone(),
-            })?;
-            let answer = self.find_at_once(&view, masks, clocks)?;
-            truncated |= answer.truncated;
-            marks = (answer.preprocessed_mono_nanos, answer.inferred_mono_nanos);
-            found.push((tile, answer.instances));
+        let mut answers = Vec::with_capacity(tiles.len());
+        for &tile in &tiles {
+            answers.push(self.find_at_once(&view(image, tile)?, masks, clocks)?);
         }
-        let mut instances = instances::merge_tiles(image.size, found);
-        truncated |= instances.len() > self.limits.max_instances;
-        instances.truncate(self.limits.max_instances);
-        Ok(Segmented {
-            instances,
-            truncated,
-            preprocessed_mono_nanos: marks.0,
-            inferred_mono_nanos: marks.1,
-        })
+        Ok(merged(image.size, tiles, answers, &self.limits))
     }
 
     /// A picture, or a tile of one, fitted into the network's input.
@@ -169,6 +161,35 @@ impl MaskRcnnSegmenter {
             preprocessed_mono_nanos,
             inferred_mono_nanos,
         })
+    }
+}
+
+/// The part of a picture that a tile shows.
+pub(super) fn view(image: &Image, tile: Tile) -> Result<Image, SegmentError> {
+    image.view(&tile).ok_or_else(|| SegmentError::Tile {
+        tile,
+        image: image.clone(),
+    })
+}
+
+/// One answer from those of its tiles, with the marks of the last.
+pub(super) fn merged(size: ImageSize, tiles: Vec<Tile>, answers: Vec<Segmented>, limits: &Limits) -> Segmented {
+    let (mut truncated, mut marks) = (false, (0, 0));
+    for answer in &answers {
+        truncated |= answer.truncated;
+        marks = (answer.preprocessed_mono_nanos, answer.inferred_mono_nanos);
+    }
+    let found = tiles
+        .into_iter()
+        .zip(answers.into_iter().map(|answer| answer.instances));
+    let mut instances = instances::merge_tiles(size, found.collect());
+    truncated |= instances.len() > limits.max_instances;
+    instances.truncate(limits.max_instances);
+    Segmented {
+        instances,
+        truncated,
+        preprocessed_mono_nanos: marks.0,
+        inferred_mono_nanos: marks.1,
     }
 }
 

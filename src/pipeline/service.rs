@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::assemble::{Parts, Pipeline, PipelineError};
+use super::assemble::{OpenSource, Parts, Pipeline, PipelineError};
+use super::engine::{Choice, Engine, LoadError};
 use super::metrics::Snapshot;
-use super::segmenter::MaskRcnnSegmenter;
 use crate::config::{Camera, Launch, Outlet as OutletConfig, SourceUri};
+use crate::device::DeviceShare;
+use crate::geometry::ImageSize;
 use crate::instances::{ClassMap, Limits};
-use crate::model::{ModelError, Options};
+use crate::model::Options;
 use crate::names::CameraId;
 use crate::outlets::Outlet;
 use crate::outlets::publish::{
@@ -29,7 +31,7 @@ pub enum ServiceError {
     #[error("this build has no GStreamer: {what} needs it")]
     BuiltWithoutGstreamer { what: String },
     #[error("engine {path}: {source}")]
-    Engine { path: String, source: Box<ModelError> },
+    Engine { path: String, source: Box<LoadError> },
     #[error("engine {path}: first run failed: {message}")]
     WarmUp { path: String, message: String },
     #[error(transparent)]
@@ -42,6 +44,8 @@ pub enum ServiceError {
     Session(std::io::Error),
 }
 
+/// Of the grey pictures an engine sees first.
+const WARM_UP_SIZE: ImageSize = ImageSize::new(640, 480);
 /// How often the publisher hears of sources and recorders.
 const REFRESH_NANOS: i64 = 500_000_000;
 /// How long a jump of UTC is announced.
@@ -82,28 +86,32 @@ impl Service {
             score_threshold: Some(limits.score_threshold),
             ..Options::default()
         };
-        let mut segmenter =
-            MaskRcnnSegmenter::load(&launch.engine, limits, &options).map_err(|source| ServiceError::Engine {
-                path: engine_path.clone(),
-                source: Box::new(source),
-            })?;
-        segmenter.warm_up(&*clocks).map_err(|message| ServiceError::WarmUp {
+        let choice = Choice {
+            executor: launch.executor,
+            options,
+            cameras: launch.cameras.len(),
+        };
+        let mut segmenter = Engine::load(&launch.engine, limits, &choice).map_err(|source| ServiceError::Engine {
+            path: engine_path.clone(),
+            source: Box::new(source),
+        })?;
+        let warmed = segmenter.warm_up(WARM_UP_SIZE, &*clocks);
+        warmed.map_err(|error| ServiceError::WarmUp {
             path: engine_path,
-            message,
+            message: error.to_string(),
         })?;
         let classes = segmenter.classes();
-        let network = segmenter.network();
-        let name = network.recipe().name.clone();
-        let executor = network.identity().executor.clone();
+        let name = segmenter.recipe().name.clone();
+        let executor = segmenter.identity().executor.clone();
         let engine = format!(
             "{name} ({} {}, {})",
             executor.name, executor.version, executor.precision
         );
-        let self_test = match network.self_test_result() {
+        let self_test = match segmenter.self_test_result() {
             Some(deviation) => format!("passed: {:.4} of {} allowed", deviation.error, deviation.limit),
             None => "skipped: the engine's recipe names none".to_owned(),
         };
-        let identity_json = network.identity().canonical_json.clone();
+        let identity_json = segmenter.identity().canonical_json.clone();
 
         let settings = PublishSettings {
             publish: launch.publish.clone(),
@@ -145,14 +153,24 @@ impl Service {
                 }
             }
         }
-        let pipeline = Pipeline::start(Parts {
+        // Pictures that a decoder makes on the engine's GPU stay there.
+        let share = segmenter.device().and_then(|device| match DeviceShare::new(device) {
+            Ok(share) => Some(share),
+            Err(error) => {
+                tracing::info!("decoded pictures go through host memory: {error}");
+                None
+            }
+        });
+        let open: OpenSource = Arc::new(move |camera, clocks| source::open_on(camera, clocks, share.as_ref()));
+        let parts = Parts {
             cameras: launch.cameras.clone(),
             segmenter: Box::new(segmenter),
             outlets,
             states: Box::new(handle.clone()),
             idle: launch.publish.idle,
             clocks,
-        })?;
+        };
+        let pipeline = Pipeline::start_with(parts, open)?;
         handle.update_health(|h| h.state = ServiceState::Ready);
         let dirs = launch
             .outlets

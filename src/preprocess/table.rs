@@ -1,14 +1,16 @@
 //! What the kernel is told of the pictures of a batch: an array on the device, written before each frame, and the pictures
 //! themselves, held until they were read.
 
+use std::sync::Arc;
+
 use super::PreprocessError;
 use super::launch::PictureParams;
 use crate::device::{CudaStream, Device, DeviceBuffer, DeviceError, DeviceSlice, Event, PinnedBuffer, Timing};
 use crate::frame::DevicePicture;
 use crate::geometry::Letterbox;
 
-/// Batches that may be on their way at once before [`PictureTable::put`] waits for the oldest.
-const ROUNDS: usize = 3;
+/// Batches whose pictures are held at once; before [`PictureTable::put`] holds one more it waits for the oldest to be read.
+const ROUNDS: usize = 2;
 
 /// The table of one batch.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ pub struct PictureTable {
 struct Round {
     staging: PinnedBuffer<PictureParams>,
     held: Vec<DevicePicture>,
-    passed: Event,
+    passed: Arc<Event>,
     /// Whether `passed` was recorded after what reads `held`.
     is_marked: bool,
 }
@@ -46,7 +48,7 @@ impl PictureTable {
             Ok(Round {
                 staging: device.pinned("picture table", batch)?,
                 held: Vec::with_capacity(batch),
-                passed: device.event(Timing::No)?,
+                passed: Arc::new(device.event(Timing::No)?),
                 is_marked: false,
             })
         };
@@ -103,12 +105,15 @@ impl PictureTable {
         Ok(stream.upload(&round.staging, self.params.slice_mut())?)
     }
 
-    /// What is queued on `stream` so far has read the pictures put last.
+    /// What is queued on `stream` so far has read the pictures put last. Upload slots are told, and let go; pictures of others
+    /// are held until the device is through.
     pub fn mark(&mut self, stream: &CudaStream) -> Result<(), DeviceError> {
         let round = &mut self.rounds[self.current];
         if !round.is_marked {
             stream.record(&round.passed)?;
             round.is_marked = true;
+            let passed = &round.passed;
+            round.held.retain(|picture| !picture.is_left_to_owner(passed));
         }
         Ok(())
     }

@@ -36,14 +36,16 @@ mod supervisor;
 mod tests;
 
 pub use error::{Fault, SourceError};
+pub use simulated_camera::Film;
 pub use still::{Orientation, StillError, read_still};
-pub use supervisor::{SourceHandle, SourceStats, spawn};
+pub use supervisor::{SourceHandle, SourceStats, spawn, spawn_with};
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Camera, SourceUri};
+use crate::device::DeviceShare;
 use crate::frame::{Frame, Image};
 use crate::time::{CaptureTime, Clocks, Pts};
 
@@ -176,11 +178,22 @@ pub fn needs_gstreamer(uri: &SourceUri) -> bool {
 /// Opens the source of `camera`, unsupervised: whoever reads it handles ends and errors. May take as long as a device
 /// takes; connecting to a server is left to the first reads.
 pub fn open(camera: &Camera, clocks: &Arc<dyn Clocks>) -> Result<Box<dyn Source>, SourceError> {
+    open_on(camera, clocks, None)
+}
+
+/// The same; pictures that a decoder makes on the GPU of `share` stay there. Others come through host memory as ever.
+pub fn open_on(
+    camera: &Camera,
+    clocks: &Arc<dyn Clocks>,
+    share: Option<&DeviceShare>,
+) -> Result<Box<dyn Source>, SourceError> {
+    #[cfg(not(feature = "gstreamer"))]
+    let _ = share;
     match &camera.uri {
         SourceUri::File(path) if gif::is_gif(path) => Ok(Box::new(gif::GifSource::open(camera, path, clocks)?)),
         #[cfg(feature = "gstreamer")]
         SourceUri::Rtsp(_) | SourceUri::File(_) | SourceUri::V4l2(_) | SourceUri::Gst(_) => {
-            Ok(Box::new(gst::GstSource::open(camera, clocks)?))
+            Ok(Box::new(gst::GstSource::open(camera, clocks, share)?))
         }
         #[cfg(not(feature = "gstreamer"))]
         SourceUri::Rtsp(_) | SourceUri::File(_) | SourceUri::V4l2(_) | SourceUri::Gst(_) => {
@@ -188,7 +201,20 @@ pub fn open(camera: &Camera, clocks: &Arc<dyn Clocks>) -> Result<Box<dyn Source>
         }
         SourceUri::Images(dir) => Ok(Box::new(images::ImagesSource::open(camera, dir, clocks)?)),
         SourceUri::Simulated(scene) => Ok(Box::new(simulated_camera::SimulatedCamera::open(
-            camera, scene, clocks,
+            camera, scene, None, clocks,
         )?)),
+    }
+}
+
+/// As [`open`], but a simulated camera shows `film` instead of rendering.
+pub fn open_with_film(camera: &Camera, film: &Film, clocks: &Arc<dyn Clocks>) -> Result<Box<dyn Source>, SourceError> {
+    match &camera.uri {
+        SourceUri::Simulated(scene) => Ok(Box::new(simulated_camera::SimulatedCamera::open(
+            camera,
+            scene,
+            Some(film.clone()),
+            clocks,
+        )?)),
+        _ => open(camera, clocks),
     }
 }

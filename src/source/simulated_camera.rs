@@ -15,9 +15,28 @@ use crate::frame::{Image, PixelFormat};
 use crate::geometry::ImageSize;
 use crate::time::{Clocks, Pts};
 
+/// Pictures of a scene, rendered before anything is timed and shown again and again: cameras faster than the renderer.
+#[derive(Debug, Clone)]
+pub struct Film(Arc<[Image]>);
+
+impl Film {
+    /// The scene's first `frames` frames; at least one.
+    pub fn render(scene: &SimulatedScene, frames: u64) -> Result<Film, Fault> {
+        let mut renderer = Scene::new(config(scene)).map_err(|e| Fault::Scene { detail: e.to_string() })?;
+        let images = (0..frames.max(1)).map(|index| picture(&mut renderer, scene.size, index));
+        Ok(Film(images.collect::<Result<Vec<Image>, Fault>>()?.into()))
+    }
+
+    /// The picture of frame `index`, from 0.
+    pub fn image(&self, index: u64) -> Image {
+        let place = index as usize % self.0.len();
+        self.0[place].clone()
+    }
+}
+
 pub(super) struct SimulatedCamera {
     camera: Camera,
-    scene: Scene,
+    pictures: Pictures,
     size: ImageSize,
     fps: f64,
     frame_index: u64,
@@ -27,22 +46,25 @@ pub(super) struct SimulatedCamera {
     clock: CaptureClock,
 }
 
+enum Pictures {
+    Rendered(Box<Scene>),
+    Film(Film),
+}
+
 impl SimulatedCamera {
+    /// Renders each picture; with a film, shows that instead.
     pub(super) fn open(
         camera: &Camera,
         scene: &SimulatedScene,
+        film: Option<Film>,
         clocks: &Arc<dyn Clocks>,
     ) -> Result<SimulatedCamera, SourceError> {
-        let config = SceneConfig {
-            seed: scene.seed,
-            objects: scene.objects,
-            width: scene.size.width,
-            height: scene.size.height,
-            fps: scene.fps,
-        };
         let fault = |e: super::simulated::SceneError| Fault::Scene { detail: e.to_string() }.of(camera);
         Ok(SimulatedCamera {
-            scene: Scene::new(config).map_err(fault)?,
+            pictures: match film {
+                Some(film) => Pictures::Film(film),
+                None => Pictures::Rendered(Box::new(Scene::new(config(scene)).map_err(fault)?)),
+            },
             camera: camera.clone(),
             size: scene.size,
             fps: scene.fps,
@@ -60,13 +82,32 @@ impl SimulatedCamera {
     }
 }
 
+fn config(scene: &SimulatedScene) -> SceneConfig {
+    SceneConfig {
+        seed: scene.seed,
+        objects: scene.objects,
+        width: scene.size.width,
+        height: scene.size.height,
+        fps: scene.fps,
+    }
+}
+
+fn picture(scene: &mut Scene, size: ImageSize, index: u64) -> Result<Image, Fault> {
+    Image::packed(PixelFormat::Rgb8, size, scene.render(index).rgb)
+        .map_err(|e| Fault::Picture { detail: e.to_string() })
+}
+
 impl Source for SimulatedCamera {
     fn read(&mut self, timeout: Duration) -> Result<Read, SourceError> {
         // Rendered ahead of its time, so that it is there when it is due, as light is.
         let image = match self.rendered.take() {
             Some(image) => image,
-            None => Image::packed(PixelFormat::Rgb8, self.size, self.scene.render(self.frame_index).rgb)
-                .map_err(|e| Fault::Picture { detail: e.to_string() }.of(&self.camera))?,
+            None => match &mut self.pictures {
+                Pictures::Film(film) => film.image(self.frame_index),
+                Pictures::Rendered(scene) => {
+                    picture(scene, self.size, self.frame_index).map_err(|fault| fault.of(&self.camera))?
+                }
+            },
         };
         let period = Duration::from_secs_f64(1.0 / self.fps);
         let captured_mono = match self.pacer.as_mut().map(|pacer| pacer.wait(timeout, period)) {

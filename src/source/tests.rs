@@ -235,3 +235,18 @@ fn what_a_build_without_gstreamer_can_open_is_known_from_the_uri() {
         assert!(!needs(uri), "{uri}");
     }
 }
+
+#[test]
+fn a_film_shows_the_scenes_pictures_again_and_again() {
+    let camera = camera("sim://conveyor?seed=3&objects=2&size=64x64");
+    let SourceUri::Simulated(scene) = &camera.uri else {
+        panic!("simulated");
+    };
+    let film = Film::render(scene, 2).expect("renders");
+    let mut rendered = open(&camera, &system_clocks()).expect("opens");
+    let mut shown = open_with_film(&camera, &film, &system_clocks()).expect("opens");
+    let (expected, got) = (drain(rendered.as_mut(), 2).frames, drain(shown.as_mut(), 5).frames);
+    for (index, frame) in got.iter().enumerate() {
+        assert_eq!(frame.image.bytes(), expected[index % 2].image.bytes(), "frame {index}");
+    }
+}

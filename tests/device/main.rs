@@ -6,14 +6,26 @@
 // The stand-in is a library to be loaded.
 #![allow(unsafe_code)]
 
+mod barriers;
+mod detections;
 mod cudnn;
 mod device_room;
+#[cfg(feature = "gstreamer")]
+mod gst_cuda;
+mod masks;
+mod overlay;
+mod preprocess;
+mod proposals;
+mod resources;
+mod roi_align;
+mod roi_pool;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use maskcast::device::Device;
+use maskcast::ops::device::Check;
 
 /// The stand-in, loaded once by its full path: whoever asks for `libcuda.so.1` afterwards gets it.
 fn standin() -> &'static Library {
@@ -38,4 +50,14 @@ fn device() -> Device {
     let name = &device.facts().name;
     assert!(name.contains("stand-in"), "tests run on the stand-in, never on {name}");
     device
+}
+
+/// No value differs from the plain loops' in a bit.
+#[track_caller]
+fn assert_alike(checks: &[Check]) {
+    assert!(checks.iter().any(|check| check.values > 0));
+    for check in checks {
+        assert_eq!(check.different, 0, "{check:?}"); // of nothing, nothing differs
+        assert_eq!(check.different, 0, "{check:?}");
+    }
 }

@@ -9,7 +9,7 @@ use maskcast::config::{self, Launch};
 use maskcast::frame::{Image, PixelFormat};
 use maskcast::geometry::ImageSize;
 use maskcast::instances::Limits;
-use maskcast::pipeline::{MaskBranch, MaskRcnnSegmenter, Segmenter, Service, Snapshot};
+use maskcast::pipeline::{MaskBranch, MaskRcnnSegmenter, Service, Snapshot};
 use maskcast::time::{Clocks, SystemClocks};
 use maskcast::wire::Form;
 use maskcast::wire::v1::TombstoneReason;

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::config::Executor;
 use crate::engine::Precision;
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::ImageSize;
 use crate::instances::Limits;
 use crate::model::{Options, Spent};
-use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
+use crate::pipeline::{Choice, Engine, MaskBranch};
 use crate::source::{Orientation, read_still};
 use crate::time::{Clocks, SystemClocks};
 
@@ -27,6 +28,9 @@ pub struct Args {
     /// Size of the noise.
     #[arg(long, value_name = "WxH", default_value = "640x480")]
     size: ImageSize,
+    /// auto, cpu, cudnn or tensorrt; auto takes the GPU where there is one.
+    #[arg(long, value_name = "EXECUTOR", default_value_t = Executor::Auto)]
+    executor: Executor,
     /// f32, bf16 or int8, instead of the recipe's.
     #[arg(long)]
     precision: Option<Precision>,
@@ -62,14 +66,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         score_threshold: 0.0,
         max_instances: usize::MAX,
     };
-    let mut segmenter = MaskRcnnSegmenter::load(&args.engine, limits, &options)?;
+    let choice = Choice {
+        executor: args.executor,
+        options,
+        cameras: 1,
+    };
+    let mut segmenter = Engine::load(&args.engine, limits, &choice)?;
     let masks = if args.boxes { MaskBranch::Skip } else { MaskBranch::Run };
     let mut once = || -> anyhow::Result<(Duration, Spent, usize)> {
         let start = SystemClocks.mono_nanos();
         let found = segmenter.find(&image, masks, &SystemClocks)?;
         let nanos = SystemClocks.mono_nanos() - start;
         let whole = Duration::from_nanos(nanos.unsigned_abs());
-        Ok((whole, segmenter.spent(), found.instances.len()))
+        Ok((whole, segmenter.spent().unwrap_or_default(), found.instances.len()))
     };
     for _ in 0..3 {
         once()?;
@@ -97,7 +106,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         all.sort_unstable();
         millis(all[all.len() / 2])
     };
-    let identity = segmenter.network().identity();
+    let identity = segmenter.identity();
     crate::cli::answer(format_args!(
         "{} {} on {}: {}, {instances} instances, medians of {} rounds, ms",
         args.engine.display(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::cli::eval::engine::Failed;
-use crate::engine::Precision;
+use crate::engine::ExecutorIdentity;
 use crate::evaluate::Kind;
 use crate::evaluate::agreement::{Agreement, Worst};
 
@@ -39,12 +39,14 @@ pub(super) struct Limits {
     pub(super) score_shift: f64,
     /// Largest share.
     pub(super) unmatched: f64,
+    /// Largest of all; `None` = any.
+    pub(super) edge_shift_px: Option<f64>,
 }
 
 #[derive(Debug)]
 pub(super) struct Verified {
     engine: String,
-    precisions: Sides<Precision>,
+    executors: Sides<ExecutorIdentity>,
     pub(super) agreement: Agreement,
     /// A picture each.
     pub(super) took: Sides<Vec<Duration>>,
@@ -54,10 +56,10 @@ pub(super) struct Verified {
 }
 
 impl Verified {
-    pub(super) fn new(engine: String, precisions: Sides<Precision>) -> Verified {
+    pub(super) fn new(engine: String, executors: Sides<ExecutorIdentity>) -> Verified {
         Verified {
             engine,
-            precisions,
+            executors,
             agreement: Agreement::default(),
             took: Sides::default(),
             failed: Vec::new(),
@@ -90,6 +92,11 @@ impl Verified {
                 limits.score_shift
             ));
         }
+        if let (Some(shift), Some(most)) = (totals.max_edge_shift_px, limits.edge_shift_px)
+            && shift > most
+        {
+            past.push(format!("a box edge moved by {shift:.3} px, {most} are allowed"));
+        }
         for (kind, ap) in &self.ap {
             if let Some(drop) = drop_points(ap).filter(|&drop| drop > limits.ap_drop_points) {
                 let (what, most) = (name(*kind), limits.ap_drop_points);
@@ -103,9 +110,18 @@ impl Verified {
         past
     }
 
+    /// Precisions, and executors where there are two.
+    fn labels(&self) -> Sides<String> {
+        let same = self.executors.reference.name == self.executors.candidate.name;
+        self.executors.map(|executor| match same {
+            true => executor.precision.to_string(),
+            false => format!("{} {}", executor.name, executor.precision),
+        })
+    }
+
     pub(super) fn page(&self) -> String {
         let totals = self.agreement.totals();
-        let Sides { reference, candidate } = self.precisions;
+        let Sides { reference, candidate } = self.labels();
         let number = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.4}"));
         let mut page = format!(
             "{} in {candidate} against {reference}, {} pictures\n",
@@ -133,6 +149,14 @@ impl Verified {
                 "mean {}, largest {}",
                 number(totals.mean_score_shift),
                 number(totals.max_score_shift)
+            ),
+        );
+        line(
+            "box edges moved by",
+            format!(
+                "mean {} px, largest {}",
+                number(totals.mean_edge_shift_px),
+                number(totals.max_edge_shift_px)
             ),
         );
         for (kind, ap) in &self.ap {
@@ -172,7 +196,7 @@ impl Verified {
 
     pub(super) fn to_json(&self, past: &[String]) -> serde_json::Value {
         let took = self.took.map(|all| median_millis(all));
-        let Sides { reference, candidate } = self.precisions.map(|p| p.as_str());
+        let Sides { reference, candidate } = &self.executors;
         let ap = self.ap.iter().map(|(kind, ap)| {
             let key = format!("{}_ap", name(*kind));
             (
@@ -183,8 +207,8 @@ impl Verified {
         let totals = self.agreement.totals();
         json!({
             "engine": self.engine,
-            "reference": {"precision": reference, "median_millis": took.reference},
-            "candidate": {"precision": candidate, "median_millis": took.candidate},
+            "reference": side(reference, took.reference),
+            "candidate": side(candidate, took.candidate),
             "agreement": totals,
             "unmatched_share": totals.unmatched(),
             "ap": ap.collect::<serde_json::Map<_, _>>(),
@@ -193,6 +217,16 @@ impl Verified {
             "past_limits": past,
         })
     }
+}
+
+fn side(executor: &ExecutorIdentity, median_millis: f64) -> serde_json::Value {
+    json!({
+        "executor": executor.name,
+        "executor_version": executor.version,
+        "device": executor.device,
+        "precision": executor.precision.as_str(),
+        "median_millis": median_millis,
+    })
 }
 
 fn name(kind: Kind) -> &'static str {

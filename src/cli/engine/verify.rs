@@ -9,6 +9,7 @@ use super::verified::{Limits as Allowed, Sides, Verified};
 use crate::cli::eval::engine::{FAULTS_SHOWN, Failed, load, match_classes, rename};
 use crate::cli::folder;
 use crate::cli::progress;
+use crate::config::Executor;
 use crate::engine::Precision;
 use crate::evaluate::agreement::{PictureAgreement, Rules};
 use crate::evaluate::dataset::DataSet;
@@ -16,11 +17,11 @@ use crate::evaluate::{Detected, Evaluation, Kind};
 use crate::frame::Image;
 use crate::instances::Limits;
 use crate::model::Options;
-use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
+use crate::pipeline::{Choice, Engine, MaskBranch};
 use crate::source::{Orientation, read_still};
 use crate::time::{Clocks, SystemClocks};
 
-/// Run an engine in two precisions over the same pictures and say how far the answers differ.
+/// Run an engine in two precisions, or on two executors, over the same pictures and say how far the answers differ.
 ///
 /// Objects of both are paired by class and box (IoU 0.5 or more). With ground truth both are
 /// scored as well. Exit code 1 when a limit is passed.
@@ -29,6 +30,8 @@ use crate::time::{Clocks, SystemClocks};
 ///   maskcast engine verify --engine my-int8.toml --against f32 --images frames/
 ///   maskcast engine verify --engine my.toml --precision int8 --against bf16 \
 ///     --images val/images --coco val/annotations.json --json verified.json
+///   maskcast engine verify --engine my.toml --executor cudnn --against f32 \
+///     --images val/images --coco val/annotations.json --max-ap-drop 0.2 --max-edge-shift 0.5
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -38,6 +41,12 @@ pub struct Args {
     /// f32, bf16 or int8, instead of the recipe's: what is verified.
     #[arg(long)]
     precision: Option<Precision>,
+    /// cpu or cudnn: what is verified runs on it.
+    #[arg(long, value_name = "EXECUTOR", default_value_t = Executor::Cpu)]
+    executor: Executor,
+    /// What it is held against runs on this one.
+    #[arg(long, value_name = "EXECUTOR", default_value_t = Executor::Cpu)]
+    against_executor: Executor,
     /// f32 or bf16: what it is held against.
     #[arg(long, value_name = "PRECISION", value_parser = float)]
     against: Precision,
@@ -65,6 +74,9 @@ pub struct Args {
     /// Largest share of objects that only one of the two finds.
     #[arg(long, value_name = "SHARE", default_value_t = 0.15, value_parser = share)]
     max_unmatched: f64,
+    /// Px that an edge of a paired object's box may move; any unless given.
+    #[arg(long, value_name = "PX", value_parser = points)]
+    max_edge_shift: Option<f64>,
     /// Write the numbers as JSON as well.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -109,24 +121,35 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         score_threshold: 0.0,
         max_instances: usize::MAX,
     };
-    let load_one = |precision| MaskRcnnSegmenter::load(&args.engine, everything(), &options(precision));
-    let mut engines = Sides {
-        reference: load_one(Some(args.against))?,
-        candidate: load_one(args.precision)?,
+    let load_one = |executor, precision| {
+        let choice = Choice {
+            executor,
+            options: options(precision),
+            cameras: 1,
+        };
+        Engine::load(&args.engine, everything(), &choice)
     };
-    let precisions = engines.map(|engine| engine.network().identity().executor.precision);
-    if precisions.reference == precisions.candidate {
+    let against = match args.against_executor {
+        Executor::Cudnn => None, // which has one precision
+        _ => Some(args.against),
+    };
+    let mut engines = Sides {
+        reference: load_one(args.against_executor, against)?,
+        candidate: load_one(args.executor, args.precision)?,
+    };
+    let executors = engines.map(|engine| engine.identity().executor.clone());
+    if executors.reference == executors.candidate {
         bail!(
-            "both engines run in {} here, so there is nothing to verify: give another --precision or --against, or a \
-             processor that has them",
-            precisions.reference
+            "both engines run in {} here, so there is nothing to verify: give another --precision, --against or \
+             --executor, or a processor that has them",
+            executors.reference.precision
         );
     }
     let classes = engines.reference.classes().names;
     let mut judged = match &pictures.truth {
         Some(data) => Some(Judged {
             class_of_engine: match_classes(&classes, &data.names())?,
-            kind: if data.has_masks() && engines.reference.network().draws_masks() {
+            kind: if data.has_masks() && engines.reference.draws_masks() {
                 Kind::Masks
             } else {
                 Kind::Boxes
@@ -143,7 +166,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         score_threshold: args.score_threshold,
         iou_threshold: 0.5,
     };
-    let mut verified = Verified::new(args.engine.display().to_string(), precisions);
+    let mut verified = Verified::new(args.engine.display().to_string(), executors);
     let bar = progress::bar(pictures.shown.len(), "pictures");
     for shown in &pictures.shown {
         bar.inc(1);
@@ -157,7 +180,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 continue;
             }
         };
-        let find = |engine: &mut MaskRcnnSegmenter| -> anyhow::Result<(Vec<Detected>, Duration)> {
+        let find = |engine: &mut Engine| -> anyhow::Result<(Vec<Detected>, Duration)> {
             let start = clocks.mono_nanos();
             let found = engine.find(&picture, MaskBranch::Run, &clocks);
             let found = found.with_context(|| shown.file.display().to_string())?;
@@ -188,6 +211,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         mask_iou: args.min_mask_iou,
         score_shift: args.max_score_shift,
         unmatched: args.max_unmatched,
+        edge_shift_px: args.max_edge_shift,
     });
     crate::cli::answer(verified.page().trim_end())?;
     if let Some(file) = &args.json {

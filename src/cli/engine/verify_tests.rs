@@ -2,6 +2,7 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::engine::ExecutorIdentity;
 use crate::evaluate::Region;
 use crate::evaluate::Xywh;
 use crate::model::golden;
@@ -65,6 +66,7 @@ const ALLOWED: Allowed = Allowed {
     mask_iou: 0.9,
     score_shift: 0.1,
     unmatched: 0.15,
+    edge_shift_px: Some(0.5),
 };
 
 fn full(score: f64, mask_width: u64) -> Detected {
@@ -79,11 +81,17 @@ fn full(score: f64, mask_width: u64) -> Detected {
 }
 
 fn verified(reference: &[Detected], candidate: &[Detected]) -> Verified {
-    let precisions = Sides {
-        reference: Precision::Bf16,
-        candidate: Precision::Int8,
+    let executor = |precision| ExecutorIdentity {
+        name: "openvino".into(),
+        version: "1".into(),
+        device: "a processor".into(),
+        precision,
     };
-    let mut verified = Verified::new("e.toml".into(), precisions);
+    let executors = Sides {
+        reference: executor(Precision::Bf16),
+        candidate: executor(Precision::Int8),
+    };
+    let mut verified = Verified::new("e.toml".into(), executors);
     let rules = Rules {
         score_threshold: 0.5,
         iou_threshold: 0.5,
@@ -106,6 +114,10 @@ fn each_limit_has_its_sentence() {
             "scores change by 0.2000 in the mean, 0.1 is allowed"
         ]
     );
+    let mut moved = full(0.9, 10);
+    moved.bounds = Xywh::new(-0.25, 0.0, 11.0, 10.0);
+    let past = verified(&[full(0.9, 10)], &[moved]).past(&ALLOWED);
+    assert_eq!(past, ["a box edge moved by 0.750 px, 0.5 are allowed"]);
     let past = verified(&[full(0.9, 10)], &[]).past(&ALLOWED);
     assert_eq!(
         past,

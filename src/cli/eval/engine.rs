@@ -14,7 +14,7 @@ use crate::evaluate::{Detected, Evaluation, Kind, Quality, Truth};
 use crate::frame::Image;
 use crate::instances::{Instance, Limits};
 use crate::model::{Options, Recipe};
-use crate::pipeline::{MaskBranch, MaskRcnnSegmenter};
+use crate::pipeline::{Choice, Engine, MaskBranch};
 use crate::source::{Orientation, read_still};
 use crate::time::{Clocks, SystemClocks};
 
@@ -52,16 +52,20 @@ pub(super) fn run(
     }
     asked.drawn.prepare()?;
     let clocks: Arc<dyn Clocks> = Arc::new(SystemClocks);
-    let options = Options::default();
+    let choice = Choice {
+        executor: asked.executor,
+        options: Options::default(),
+        cameras: 1,
+    };
     // Before the network is loaded and compiled: this is where a wrong data set shows.
     let class_of_engine = match_classes(&Recipe::read(recipe)?.classes, &data.names())?;
     let everything = Limits {
         score_threshold: 0.0,
         max_instances: usize::MAX,
     };
-    let mut segmenter = MaskRcnnSegmenter::load(recipe, everything, &options)?.with_tiling(asked.tiles.tiling);
+    let mut segmenter = Engine::load(recipe, everything, &choice)?.with_tiling(asked.tiles.tiling);
     let category_ids: Vec<i64> = data.categories.iter().map(|c| c.id).collect();
-    let kinds: &[Kind] = match data.has_masks() && segmenter.network().draws_masks() {
+    let kinds: &[Kind] = match data.has_masks() && segmenter.draws_masks() {
         true => &[Kind::Boxes, Kind::Masks],
         false => &[Kind::Boxes],
     };

@@ -11,6 +11,7 @@ mod backend;
 mod error;
 mod fuse;
 mod launch;
+mod layers;
 mod library;
 mod plans;
 mod program;
@@ -21,6 +22,7 @@ mod weights;
 
 pub use error::CudnnError;
 pub use launch::SOURCE;
+pub use layers::{LayerTime, convolutions};
 pub use plans::{PlanReport, plans};
 pub use program::Program;
 pub use steps::ConvShape;

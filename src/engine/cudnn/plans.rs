@@ -92,7 +92,7 @@ impl Plans {
         self.store.as_ref().is_some_and(|store| store.read(shape).is_some())
     }
 
-    fn make(
+    pub(super) fn make(
         &self,
         shape: &ConvShape,
         handle: &mut Handle,

@@ -82,6 +82,11 @@ fn sizes(shape: &ConvShape) -> [usize; 5] {
     .map(|bytes| bytes.next_multiple_of(256))
 }
 
+/// Of one set of arrays.
+pub(super) fn bytes(shape: &ConvShape) -> usize {
+    sizes(shape).iter().sum()
+}
+
 impl Tuner {
     /// With room for the largest of `shapes`.
     pub(super) fn new<'a>(
@@ -128,7 +133,7 @@ impl Tuner {
     }
 
     /// Microseconds of one run.
-    fn time(&mut self, shape: &ConvShape, plan: &Plan, handle: &mut Handle) -> Result<f32, EngineError> {
+    pub(super) fn time(&mut self, shape: &ConvShape, plan: &Plan, handle: &mut Handle) -> Result<f32, EngineError> {
         let workspace: DeviceBuffer<u8> = self.device.buffer("workspace of a timed layer", plan.workspace)?;
         let sizes = sizes(shape);
         let set: usize = sizes.iter().sum();

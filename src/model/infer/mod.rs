@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod form;
-mod self_test;
+pub(super) mod self_test;
 mod spent;
 mod trunk;
 

@@ -13,6 +13,7 @@ use crate::engine::graph::Element;
 use crate::engine::openvino::{PortElement, Program};
 use crate::engine::{Precision, replace};
 use crate::geometry::{ImageSize, Sizing};
+use crate::model::recipe::Recipe;
 use crate::ops::{self, NetworkBox};
 
 /// A frame of the simulated camera, RGB8.
@@ -87,8 +88,17 @@ impl SelfTest {
         replace(path, (text + "\n").as_bytes()).map_err(|e| fail(e.to_string()))
     }
 
+    pub(in crate::model) fn of(outputs: BTreeMap<String, Vec<f32>>) -> SelfTest {
+        SelfTest { outputs }
+    }
+
     /// `self` as stored in `path`, `now` as computed.
-    fn compare(&self, now: &SelfTest, precision: Precision, path: &Path) -> Result<Deviation, SelfTestError> {
+    pub(in crate::model) fn compare(
+        &self,
+        now: &SelfTest,
+        precision: Precision,
+        path: &Path,
+    ) -> Result<Deviation, SelfTestError> {
         let names = self.outputs.keys().chain(now.outputs.keys());
         let count = |test: &SelfTest, name: &String| test.outputs.get(name).map(Vec::len);
         let unlike = |name: &&String| count(self, name) != count(now, name);
@@ -159,21 +169,9 @@ impl MaskRcnn {
 
     /// What the parts say of the bundled picture.
     pub fn self_test(&mut self) -> Result<SelfTest, ModelError> {
-        let size = match self.recipe.input.sizing {
-            Sizing::Fixed(size) => size,
-            Sizing::ShortestEdge { .. } => SMALL,
-        };
-        let (mean, std) = self.rgb_mean_std();
-        let input = self.input_mut(size, 1)?;
-        let plane = size.area() as usize;
-        for (i, value) in input.iter_mut().enumerate() {
-            let (channel, at) = (i / plane, i % plane);
-            let (x, y) = (at % size.width as usize, at / size.width as usize);
-            let from = |i: usize, side: u32, of: u32| i * of as usize / side as usize;
-            let row = from(y, size.height, PICTURE_SIZE.height) * PICTURE_SIZE.width as usize;
-            let pixel = row + from(x, size.width, PICTURE_SIZE.width);
-            *value = (f32::from(PICTURE[3 * pixel + channel]) / 255.0 - mean[channel]) / std[channel];
-        }
+        let size = input_size(&self.recipe);
+        let values = picture(size, self.rgb_mean_std());
+        self.input_mut(size, 1)?.copy_from_slice(&values);
         self.run()?;
         let mut outputs = BTreeMap::new();
         let trunk = self.trunks.current()?;
@@ -217,8 +215,30 @@ impl MaskRcnn {
     }
 }
 
+/// Of the network, for the picture.
+pub(in crate::model) fn input_size(recipe: &Recipe) -> ImageSize {
+    match recipe.input.sizing {
+        Sizing::Fixed(size) => size,
+        Sizing::ShortestEdge { .. } => SMALL,
+    }
+}
+
+/// The picture as the network's input [3, H, W].
+pub(in crate::model) fn picture(size: ImageSize, (mean, std): ([f32; 3], [f32; 3])) -> Vec<f32> {
+    let plane = size.area() as usize;
+    let value = |i: usize| {
+        let (channel, at) = (i / plane, i % plane);
+        let (x, y) = (at % size.width as usize, at / size.width as usize);
+        let from = |i: usize, side: u32, of: u32| i * of as usize / side as usize;
+        let row = from(y, size.height, PICTURE_SIZE.height) * PICTURE_SIZE.width as usize;
+        let pixel = row + from(x, size.width, PICTURE_SIZE.width);
+        (f32::from(PICTURE[3 * pixel + channel]) / 255.0 - mean[channel]) / std[channel]
+    };
+    (0..3 * plane).map(value).collect()
+}
+
 /// Boxes of several sizes and places.
-fn rois(size: ImageSize) -> Vec<NetworkBox> {
+pub(in crate::model) fn rois(size: ImageSize) -> Vec<NetworkBox> {
     let (w, h) = (size.width as f32, size.height as f32);
     let one = |i: usize| {
         let part = (i + 1) as f32 / (ROIS + 1) as f32;
@@ -235,20 +255,22 @@ fn rois(size: ImageSize) -> Vec<NetworkBox> {
     (0..ROIS).map(one).collect()
 }
 
-/// Values of one output from all over it; each a channel further, or even steps would meet the same channel each time.
+/// Which of `len` values are kept: from all over; each a channel further, or even steps would meet the same channel each
+/// time.
+pub(in crate::model) fn picks(len: usize) -> impl Iterator<Item = usize> {
+    let count = SAMPLES.min(len);
+    (0..count).map(move |i| (i * len / count + i) % len)
+}
+
 fn sampled(program: &Program, index: usize) -> Result<Vec<f32>, ModelError> {
-    let pick = |len: usize| {
-        let count = SAMPLES.min(len);
-        (0..count).map(move |i| (i * len / count + i) % len)
-    };
     Ok(match program.output_element(index)? {
         Element::F32 => {
             let all = program.output::<f32>(index)?;
-            pick(all.len()).map(|i| all[i]).collect()
+            picks(all.len()).map(|i| all[i]).collect()
         }
         Element::Bf16 => {
             let all = program.output::<half::bf16>(index)?;
-            pick(all.len()).map(|i| all[i].to_f32()).collect()
+            picks(all.len()).map(|i| all[i].to_f32()).collect()
         }
     })
 }

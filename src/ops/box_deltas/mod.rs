@@ -4,7 +4,9 @@
 //! `[dx, dy, dw, dh]`, each multiplied by its weight in training: centre = reference centre + d / weight * reference side,
 //! side = e^(d / weight) * reference side. Inclusive boxes have sides of one more, and a centre half a pixel further.
 
+pub(in crate::ops) mod check;
 mod cpu;
+pub(in crate::ops) mod launch;
 
 use super::{BoxWidth, NetworkBox};
 

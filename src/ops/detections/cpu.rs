@@ -7,11 +7,7 @@ use crate::geometry::ImageSize;
 use crate::instances::Detection;
 
 /// Detections by descending score; `logits` [R, K] and `deltas` [R, 4 K] fit each other, K >= 2.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the specification, which tests hold the fast form to")
-)]
-pub(super) fn detections(
+pub(crate) fn detections(
     settings: &HeadSettings,
     logits: &[f32],
     deltas: &[f32],

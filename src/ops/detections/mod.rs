@@ -7,8 +7,10 @@
 //!
 //! A proposal with a logit that is NaN or positive infinity has no scores; a box with an edge that is not finite is none.
 
+pub mod check;
 mod cpu;
 mod fast;
+pub mod launch;
 
 pub use fast::Detections;
 

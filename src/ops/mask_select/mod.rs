@@ -1,5 +1,8 @@
 //! Of the mask head's K masks a detection has one that counts: that of its class (torchvision `maskrcnn_inference`).
 
+pub mod check;
+pub mod launch;
+
 use super::sigmoid;
 use crate::instances::Detection;
 

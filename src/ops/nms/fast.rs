@@ -100,7 +100,7 @@ impl Kernel for Suppress<'_> {
 }
 
 /// The largest f32 not above `threshold`: an f32 exceeds the one exactly when it exceeds the other.
-fn at_most(threshold: f64) -> f32 {
+pub(super) fn at_most(threshold: f64) -> f32 {
     let nearest = threshold as f32;
     if f64::from(nearest) > threshold {
         nearest.next_down()

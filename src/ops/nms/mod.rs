@@ -9,6 +9,7 @@
 
 mod cpu;
 mod fast;
+pub(in crate::ops) mod launch;
 
 pub use cpu::nms;
 pub use fast::Nms;

@@ -2,6 +2,10 @@
 //! every client may have to paste; [`Paster`] gives the same pixels without visiting each. [`paste_torchvision`] follows
 //! another rule, for comparison alone.
 
+pub mod bitmaps;
+pub mod check;
+pub mod launch;
+
 mod fast;
 mod torchvision;
 

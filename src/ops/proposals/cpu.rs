@@ -6,11 +6,7 @@ use super::{LevelOutput, RpnSettings};
 use crate::geometry::ImageSize;
 
 /// Proposals by descending score; inputs as [`RpnSettings::check`] wants them.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the specification, which tests hold the fast form to")
-)]
-pub(super) fn proposals(
+pub(crate) fn proposals(
     settings: &RpnSettings,
     levels: &[LevelOutput<'_>],
     network: ImageSize,

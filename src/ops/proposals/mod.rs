@@ -8,8 +8,10 @@
 //! An anchor whose logit is not a number, or whose box has an edge that is not finite, is never proposed.
 
 mod anchors;
+pub mod check;
 mod cpu;
 mod fast;
+pub mod launch;
 
 pub use anchors::{AnchorRounding, Anchors, base_anchors};
 pub use fast::Proposals;
@@ -60,30 +62,23 @@ impl RpnSettings {
 
     /// The anchors of level `level`, which [`Self::check`] has seen.
     fn anchors(&self, level: usize, grid: ImageSize, network: ImageSize) -> Anchors<'_> {
+        Anchors::new(&self.base_anchors[level], self.strides_px(level, grid, network))
+    }
+
+    /// Network px from a cell to the next, across and down.
+    fn strides_px(&self, level: usize, grid: ImageSize, network: ImageSize) -> [u32; 2] {
         let whole = |side: u32, cells: u32| side.checked_div(cells).unwrap_or(0);
-        let [x, y] = match &self.strides {
+        match &self.strides {
             Strides::Whole => [whole(network.width, grid.width), whole(network.height, grid.height)],
             Strides::Fixed(strides) => [strides[level]; 2],
-        };
-        Anchors::new(&self.base_anchors[level], [x, y])
+        }
     }
 
     fn check(&self, levels: &[LevelOutput<'_>], network: ImageSize) -> Result<(), ProposalsError> {
-        let (expected, got) = (self.base_anchors.len(), levels.len());
-        if expected != got {
-            return Err(ProposalsError::Levels { expected, got });
-        }
-        if let Strides::Fixed(strides) = &self.strides
-            && strides.len() != expected
-        {
-            let got = strides.len();
-            return Err(ProposalsError::Strides { expected, got });
-        }
+        let grids: Vec<ImageSize> = levels.iter().map(|level| level.grid).collect();
+        self.check_grids(&grids, network)?;
         for (level, (output, base)) in levels.iter().zip(&self.base_anchors).enumerate() {
             let (grid, anchors) = (output.grid, base.len());
-            if grid.area() == 0 || grid.width > network.width || grid.height > network.height {
-                return Err(ProposalsError::Grid { level, grid, network });
-            }
             let logits = grid.area() * anchors as u64;
             let sizes = [
                 ("logits", logits, output.logits.len()),
@@ -100,6 +95,26 @@ impl RpnSettings {
                         grid,
                     });
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there are maps of these sizes, W x H of each level.
+    fn check_grids(&self, grids: &[ImageSize], network: ImageSize) -> Result<(), ProposalsError> {
+        let (expected, got) = (self.base_anchors.len(), grids.len());
+        if expected != got {
+            return Err(ProposalsError::Levels { expected, got });
+        }
+        if let Strides::Fixed(strides) = &self.strides
+            && strides.len() != expected
+        {
+            let got = strides.len();
+            return Err(ProposalsError::Strides { expected, got });
+        }
+        for (level, &grid) in grids.iter().enumerate() {
+            if grid.area() == 0 || grid.width > network.width || grid.height > network.height {
+                return Err(ProposalsError::Grid { level, grid, network });
             }
         }
         Ok(())

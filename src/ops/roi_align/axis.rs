@@ -1,6 +1,6 @@
 //! Where the samples of a RoI lie along one axis of the map, feature px.
 
-use super::{Alignment, RoiAlign, Sampling};
+use super::{RoiAlign, Sampling};
 
 /// Where output cell 0 begins, how wide a cell is, how many samples it has.
 #[derive(Debug, Clone, Copy)]
@@ -24,10 +24,7 @@ pub(super) struct Tap {
 impl Axis {
     /// `edges_px`: low and high edge of the RoI; `cells` >= 1 of the map. `None` when an edge or the side is not finite.
     pub fn new(op: &RoiAlign, edges_px: [f32; 2], spatial_scale: f32, cells: u32) -> Option<Axis> {
-        let (shift, least) = match op.alignment {
-            Alignment::Corner => (0.0, 1.0),
-            Alignment::HalfPixel => (0.5, f32::NEG_INFINITY),
-        };
+        let (shift, least) = op.alignment.shift_and_least();
         let [start, end] = edges_px.map(|edge| edge * spatial_scale - shift);
         let side = end - start;
         if !(start.is_finite() && end.is_finite() && side.is_finite()) {

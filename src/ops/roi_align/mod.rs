@@ -11,6 +11,9 @@
 //! A RoI with a coordinate that is not finite pools to zeros. Work on a RoI is bounded however large it is: an output cell
 //! has at most as many samples each way as the map has cells. A RoI inside the picture never asks for more.
 
+pub mod check;
+pub mod launch;
+
 mod axis;
 mod cpu;
 mod fast;
@@ -55,6 +58,16 @@ pub enum Alignment {
     Corner,
     /// Half a feature px less, so that cell centres are where pixels' are; no least side (`aligned=True`).
     HalfPixel,
+}
+
+impl Alignment {
+    /// What is taken off an edge, and the least side of a RoI; feature px.
+    fn shift_and_least(self) -> (f32, f32) {
+        match self {
+            Alignment::Corner => (0.0, 1.0),
+            Alignment::HalfPixel => (0.5, f32::NEG_INFINITY),
+        }
+    }
 }
 
 /// Features of one level.
@@ -126,7 +139,11 @@ impl RoiAlign {
 
     /// Index into `levels` of the map a RoI is pooled from.
     fn level_of(&self, roi: &NetworkBox, levels: usize) -> usize {
-        let side = (roi.width() * roi.height()).sqrt();
+        self.level_of_side((roi.width() * roi.height()).sqrt(), levels)
+    }
+
+    /// `side`: square root of the area, network px.
+    fn level_of_side(&self, side: f32, levels: usize) -> usize {
         let level = self.canonical_level as f32 + (side / self.canonical_scale).log2() + self.level_epsilon;
         // `as` takes -inf (no area) to 0 after the clamp, and NaN to 0.
         (level.floor() - self.min_level as f32).clamp(0.0, (levels - 1) as f32) as usize
@@ -139,21 +156,27 @@ impl RoiAlign {
         Some((x, y))
     }
 
-    fn check<T>(&self, levels: &[PyramidLevel<'_, T>], rois: usize, got: usize) -> Result<(), RoiAlignError> {
+    fn check_settings(&self, levels: usize) -> Result<(), RoiAlignError> {
         let RoiAlign {
             channels,
             output_side: side,
             sampling,
             ..
         } = *self;
-        if channels == 0 || side == 0 || sampling == Sampling::Fixed(0) || levels.is_empty() {
+        if channels == 0 || side == 0 || sampling == Sampling::Fixed(0) || levels == 0 {
             return Err(RoiAlignError::Settings {
                 channels,
                 side,
                 sampling,
-                levels: levels.len(),
+                levels,
             });
         }
+        Ok(())
+    }
+
+    fn check<T>(&self, levels: &[PyramidLevel<'_, T>], rois: usize, got: usize) -> Result<(), RoiAlignError> {
+        self.check_settings(levels.len())?;
+        let channels = self.channels;
         for (level, PyramidLevel { features, grid, .. }) in levels.iter().enumerate() {
             let (expected, got, grid) = (grid.area().saturating_mul(channels as u64), features.len(), *grid);
             if expected != got as u64 || expected == 0 {

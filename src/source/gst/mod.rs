@@ -7,6 +7,7 @@
 mod bus;
 mod container;
 mod damage;
+mod on_device;
 mod pipeline;
 mod sample;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use super::capture_clock::CaptureClock;
 use super::period::PeriodEstimate;
 use super::{Captured, Fault, Nature, Read, Source, SourceError};
 use crate::config::{Camera, Pace, Repeat, SourceUri};
+use crate::device::DeviceShare;
 use crate::time::{CaptureTime, Clocks, Pts, nanos};
 use bus::Heard;
 use pipeline::{Built, Turn};
@@ -51,6 +53,8 @@ pub(super) struct GstSource {
     camera: Camera,
     clocks: Arc<dyn Clocks>,
     built: Built,
+    /// Where pictures may stay; dropped after what was built, which uses its context.
+    share: Option<DeviceShare>,
     heard: Heard,
     turn: Turn,
     stamp: Stamp,
@@ -69,11 +73,15 @@ pub(super) struct GstSource {
 }
 
 impl GstSource {
-    pub(super) fn open(camera: &Camera, clocks: &Arc<dyn Clocks>) -> Result<GstSource, SourceError> {
+    pub(super) fn open(
+        camera: &Camera,
+        clocks: &Arc<dyn Clocks>,
+        share: Option<&DeviceShare>,
+    ) -> Result<GstSource, SourceError> {
         let of = |fault: Fault| fault.of(camera);
         gst::init().map_err(|e| of(Fault::NoGstreamer { detail: e.to_string() }))?;
         let turn = Turn::AsTheyAre;
-        let built = build(camera, turn, clocks).map_err(of)?;
+        let built = build(camera, turn, clocks, share).map_err(of)?;
         let (stamp, nature) = match camera.uri {
             SourceUri::V4l2(_) => (Stamp::Driver, Nature::Live),
             SourceUri::File(_) => (Stamp::Place, Nature::Stored),
@@ -83,6 +91,7 @@ impl GstSource {
             camera: camera.clone(),
             clocks: clocks.clone(),
             built,
+            share: share.cloned(),
             heard: Heard::default(),
             turn,
             stamp,
@@ -227,7 +236,7 @@ impl GstSource {
     fn rebuild(&mut self) -> Result<(), Fault> {
         // The old one first: a device is opened by one at a time.
         let _ = self.built.pipeline.set_state(gst::State::Null);
-        self.built = build(&self.camera, self.turn, &self.clocks)?;
+        self.built = build(&self.camera, self.turn, &self.clocks, self.share.as_ref())?;
         self.heard = Heard::default();
         self.held = None;
         self.started_at = self.clock.now();
@@ -282,7 +291,11 @@ impl GstSource {
         let Some(layout) = &self.layout else {
             return Ok(Read::Idle);
         };
-        Ok(match layout.image(buffer) {
+        let image = match &self.share {
+            Some(share) if layout.is_on_device() => on_device::image(layout, buffer, share),
+            _ => layout.image(buffer),
+        };
+        Ok(match image {
             Ok(image) => Read::Frame(Captured {
                 image,
                 pts: pts.map(|nanos| Pts { nanos: nanos as i64 }),
@@ -342,7 +355,15 @@ fn camera_unix_nanos(buffer: &gst::BufferRef) -> Option<i64> {
     i64::try_from(ntp.nseconds()).ok()?.checked_sub(NTP_TO_UNIX_NANOS)
 }
 
-fn build(camera: &Camera, turn: Turn, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
+fn build(camera: &Camera, turn: Turn, clocks: &Arc<dyn Clocks>, share: Option<&DeviceShare>) -> Result<Built, Fault> {
+    let built = build_on_host(camera, turn, clocks)?;
+    if let Some(share) = share {
+        on_device::share(&built.pipeline, &built.sink, share);
+    }
+    Ok(built)
+}
+
+fn build_on_host(camera: &Camera, turn: Turn, clocks: &Arc<dyn Clocks>) -> Result<Built, Fault> {
     match &camera.uri {
         SourceUri::Rtsp(uri) => pipeline::rtsp(uri, turn, camera.rtsp_latency, clocks),
         SourceUri::File(path) => {

@@ -27,6 +27,7 @@ pub(super) struct Layout {
     format: PixelFormat,
     matrix: YuvMatrix,
     size: ImageSize,
+    on_device: bool,
 }
 
 impl Layout {
@@ -47,6 +48,7 @@ impl Layout {
             matrix: matrix(&info),
             size: ImageSize::new(info.width(), info.height()),
             info,
+            on_device: super::on_device::is_on_device(&caps),
             caps,
         })
     }
@@ -60,28 +62,43 @@ impl Layout {
         (self.info.fps().numer(), self.info.fps().denom())
     }
 
-    /// The buffer stays mapped, and out of its pool, as long as the image lives.
-    pub(super) fn image(&self, buffer: gst::Buffer) -> Result<Image, Fault> {
-        let unusable = |detail: String| Fault::Picture { detail };
+    pub(super) fn picture(&self) -> (PixelFormat, YuvMatrix, ImageSize) {
+        (self.format, self.matrix, self.size)
+    }
+
+    /// Whether the pictures are on a GPU.
+    pub(super) fn is_on_device(&self) -> bool {
+        self.on_device
+    }
+
+    /// Where the planes lie in the buffer's memory.
+    pub(super) fn planes(&self, buffer: &gst::BufferRef) -> Result<[Plane; 3], Fault> {
         let mut planes = [Plane {
             offset: 0,
             row_pitch: 0,
         }; 3];
-        {
-            // Decoders pad rows and planes: where they lie, stands with the buffer, not in the caps.
-            let meta = buffer.meta::<gst_video::VideoMeta>();
-            let (offsets, strides) = match &meta {
-                Some(meta) => (meta.offset(), meta.stride()),
-                None => (self.info.offset(), self.info.stride()),
+        // Decoders pad rows and planes: where they lie, stands with the buffer, not in the caps.
+        let meta = buffer.meta::<gst_video::VideoMeta>();
+        let (offsets, strides) = match &meta {
+            Some(meta) => (meta.offset(), meta.stride()),
+            None => (self.info.offset(), self.info.stride()),
+        };
+        for ((plane, offset), stride) in planes.iter_mut().zip(offsets).zip(strides) {
+            let row_pitch = usize::try_from(*stride).map_err(|_| Fault::Picture {
+                detail: format!("row pitch {stride}"),
+            })?;
+            *plane = Plane {
+                offset: *offset,
+                row_pitch,
             };
-            for ((plane, offset), stride) in planes.iter_mut().zip(offsets).zip(strides) {
-                let row_pitch = usize::try_from(*stride).map_err(|_| unusable(format!("row pitch {stride}")))?;
-                *plane = Plane {
-                    offset: *offset,
-                    row_pitch,
-                };
-            }
         }
+        Ok(planes)
+    }
+
+    /// The buffer stays mapped, and out of its pool, as long as the image lives.
+    pub(super) fn image(&self, buffer: gst::Buffer) -> Result<Image, Fault> {
+        let unusable = |detail: String| Fault::Picture { detail };
+        let planes = self.planes(&buffer)?;
         let mapped = buffer
             .into_mapped_buffer_readable()
             .map_err(|_| unusable("its memory cannot be mapped".to_owned()))?;

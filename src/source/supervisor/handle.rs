@@ -160,7 +160,8 @@ pub fn spawn(
     )
 }
 
-pub(super) fn spawn_with(
+/// As [`spawn`], with a source of the caller's.
+pub fn spawn_with(
     camera: Camera,
     clocks: Arc<dyn Clocks>,
     open: Opener,

@@ -12,7 +12,7 @@ mod handle;
 #[cfg(test)]
 mod tests;
 
-pub use handle::{SourceHandle, SourceStats, spawn};
+pub use handle::{SourceHandle, SourceStats, spawn, spawn_with};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,8 @@ const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(10);
 /// Nothing from a file that should give frames at once: its disk, or a demuxer, hangs.
 const FILE_SILENT_FOR: Duration = Duration::from_secs(30);
 
-type Opener = Arc<dyn Fn() -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
+/// Opens a source, again after each failure.
+pub type Opener = Arc<dyn Fn() -> Result<Box<dyn Source>, SourceError> + Send + Sync>;
 
 /// Asked to stop: from outside, or by the answer to an event.
 struct Stopped;

@@ -42,6 +42,9 @@ void* cuemu_dyn_shared(void);
 u64* cuemu_warp_slots(void);                // 32 exchange slots of the current warp
 }
 
+// Barrier number `n` of the tree; a test runs without one of them.
+extern "C" int cuemu_without;
+#define CUEMU_BARRIER(n, call) do { if (cuemu_without != (n)) call; } while (0)
 static inline void __syncthreads() { cuemu_yield(0); }
 static inline void __syncwarp(u32 = 0xffffffffu) { cuemu_yield(1); }
 static inline int __popc(u32 v) { return __builtin_popcount(v); }

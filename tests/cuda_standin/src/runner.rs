@@ -1,222 +1,142 @@
-//! Runs a kernel's grid on the CPU: each thread of a block is a fiber; barriers are yields.
-use corosensei::{stack::DefaultStack, Coroutine, CoroutineResult, Yielder};
-use std::cell::{Cell, RefCell};
+//! Runs a kernel's grid: blocks in an order the seed draws, on two threads.
+
+use std::cell::RefCell;
 use std::ffi::c_void;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::block::run_block;
 
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dim {
     pub x: u32,
     pub y: u32,
     pub z: u32,
 }
-pub const fn dim(x: u32, y: u32, z: u32) -> Dim {
-    Dim { x, y, z }
+
+impl Dim {
+    pub fn count(self) -> u64 {
+        u64::from(self.x) * u64::from(self.y) * u64::from(self.z)
+    }
+
+    /// Element `at`, x running fastest.
+    pub fn at(self, at: u32) -> Dim {
+        Dim {
+            x: at % self.x,
+            y: at / self.x % self.y,
+            z: at / self.x / self.y,
+        }
+    }
 }
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct Thread {
-    tid: Dim,
-    bid: Dim,
-    bdim: Dim,
-    gdim: Dim,
-    lane_base: u32,
-}
+
+/// A kernel as compiled for the host: takes pointers to its arguments.
 pub type Entry = unsafe extern "C" fn(*mut *mut c_void);
-unsafe extern "C" {
-    fn cuemu_set_thread(t: *const Thread);
-}
 
-thread_local! {
-    static YIELDER: Cell<*const Yielder<(), u32>> = const { Cell::new(std::ptr::null()) };
-    static SLOTS: Cell<*mut u64> = const { Cell::new(std::ptr::null_mut()) };
-    static DYN: RefCell<Vec<u128>> = const { RefCell::new(Vec::new()) };
-    static STACKS: RefCell<Vec<DefaultStack>> = const { RefCell::new(Vec::new()) };
-}
-#[unsafe(no_mangle)]
-extern "C" fn cuemu_yield(kind: u32) {
-    let y = YIELDER.get();
-    assert!(!y.is_null(), "barrier in a kernel launched without fibers");
-    unsafe { (*y).suspend(kind) }
-}
-#[unsafe(no_mangle)]
-extern "C" fn cuemu_dyn_shared() -> *mut c_void {
-    DYN.with_borrow_mut(|d| d.as_mut_ptr().cast())
-}
-#[unsafe(no_mangle)]
-extern "C" fn cuemu_warp_slots() -> *mut u64 {
-    SLOTS.get()
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum St {
-    Ready,
-    Block,
-    Warp,
-    Done,
-}
-type Co = Coroutine<(), u32, (), DefaultStack>;
-
+#[derive(Debug, Clone, Copy)]
 pub struct Launch {
+    pub entry: Entry,
     pub grid: Dim,
     pub block: Dim,
-    /// Bytes of dynamic shared memory (filled with 0xdeadbeef before each block).
-    pub shared: usize,
-    /// False: the kernel has no barrier and no warp exchange; its threads run one after another.
+    /// Bytes of dynamic shared memory.
+    pub shared_bytes: usize,
+    /// False: no barrier and no warp exchange; the threads of a block run one after another.
     pub barriers: bool,
-    /// 0: natural order; otherwise blocks, warps and lanes run in a shuffled order.
+    /// 0: natural order; otherwise blocks, warps and lanes run in a drawn one.
     pub seed: u64,
-    /// OS threads; blocks are spread over them.
-    pub threads: usize,
 }
+
+struct Grid {
+    launch: Launch,
+    /// Addresses of the arguments, which live until the grid is done.
+    arguments: Vec<usize>,
+    order: Vec<u32>,
+    next: AtomicUsize,
+    fault: Mutex<Option<String>>,
+}
+
+/// Grids of fewer blocks are not worth a second thread.
+const BLOCKS_FOR_TWO: usize = 4;
 
 /// # Safety
-/// `args` must point at values of the kernel's parameter types, with live buffers behind them.
-pub unsafe fn launch(f: Entry, l: &Launch, args: &[*mut c_void]) -> Result<(), String> {
-    let n = (l.grid.x * l.grid.y * l.grid.z) as usize;
-    let mut order: Vec<u32> = (0..n as u32).collect();
-    let mut s = l.seed;
-    if s != 0 {
-        for i in (1..n).rev() {
-            s ^= s << 13;
-            s ^= s >> 7;
-            s ^= s << 17;
-            order.swap(i, (s % (i as u64 + 1)) as usize);
-        }
+/// `arguments` are addresses of values of the kernel's parameter types; what they point at lives.
+pub unsafe fn run_grid(launch: &Launch, arguments: &[*mut c_void]) -> Result<(), String> {
+    let mut order: Vec<u32> = (0..launch.grid.count() as u32).collect();
+    if launch.seed != 0 {
+        shuffle(&mut order, &mut launch.seed.clone());
     }
-    let a: Vec<usize> = args.iter().map(|p| *p as usize).collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    std::thread::scope(|sc| {
-        let hs: Vec<_> = (0..l.threads.max(1))
-            .map(|_| {
-                sc.spawn(|| {
-                    let mut args: Vec<*mut c_void> = a.iter().map(|p| *p as *mut c_void).collect();
-                    loop {
-                        let i = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        if i >= n {
-                            return Ok(());
-                        }
-                        let b = order[i];
-                        let bid = dim(b % l.grid.x, b / l.grid.x % l.grid.y, b / l.grid.x / l.grid.y);
-                        run_block(f, l, bid, args.as_mut_ptr())?;
-                    }
-                })
-            })
-            .collect();
-        hs.into_iter().map(|h| h.join().unwrap()).collect::<Result<Vec<()>, String>>()
-    })?;
-    Ok(())
-}
-
-fn shuffle(v: &mut [usize], s: &mut u64) {
-    for i in (1..v.len()).rev() {
-        *s = s.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        v.swap(i, (*s >> 33) as usize % (i + 1));
-    }
-}
-
-unsafe fn run_block(f: Entry, l: &Launch, bid: Dim, args: *mut *mut c_void) -> Result<(), String> {
-    let b = l.block;
-    let n = (b.x * b.y * b.z) as usize;
-    let th = |i: usize| {
-        let i = i as u32;
-        Thread {
-            tid: dim(i % b.x, i / b.x % b.y, i / b.x / b.y),
-            bid,
-            bdim: b,
-            gdim: l.grid,
-            lane_base: i & !31,
-        }
-    };
-    if !l.barriers {
-        for i in 0..n {
-            let t = th(i);
-            cuemu_set_thread(&t);
-            f(args);
-        }
-        return Ok(());
-    }
-    DYN.with_borrow_mut(|d| {
-        d.clear();
-        d.resize(l.shared.div_ceil(16), 0xdeadbeef_deadbeef_deadbeef_deadbeef);
+    let grid = Arc::new(Grid {
+        launch: *launch,
+        arguments: arguments.iter().map(|argument| *argument as usize).collect(),
+        order,
+        next: AtomicUsize::new(0),
+        fault: Mutex::new(None),
     });
-    let mut slots = vec![0u64; n.div_ceil(32) * 32];
-    let mut co: Vec<Option<Co>> = (0..n)
-        .map(|_| {
-            let st =
-                STACKS.with_borrow_mut(|s| s.pop()).unwrap_or_else(|| DefaultStack::new(32 << 10).unwrap());
-            let a = args as usize;
-            Some(Coroutine::with_stack(st, move |y: &Yielder<(), u32>, ()| {
-                YIELDER.set(y);
-                f(a as *mut *mut c_void);
-            }))
-        })
-        .collect();
-    let mut st = vec![St::Ready; n];
-    let mut ys: Vec<*const Yielder<(), u32>> = vec![std::ptr::null(); n];
-    let mut rng = l.seed ^ ((bid.x as u64) << 40 | (bid.y as u64) << 20 | bid.z as u64);
-    let mut warps: Vec<usize> = (0..n).step_by(32).collect();
-    let mut lanes: Vec<usize> = (0..32).collect();
-    loop {
-        if l.seed != 0 {
-            shuffle(&mut warps, &mut rng);
-        }
-        for &w in &warps {
-            let e = (w + 32).min(n);
-            loop {
-                if l.seed != 0 {
-                    shuffle(&mut lanes, &mut rng);
-                }
-                for &ln in &lanes {
-                    let i = w + ln;
-                    if i >= e {
-                        continue;
-                    }
-                    if st[i] != St::Ready {
-                        continue;
-                    }
-                    let t = th(i);
-                    cuemu_set_thread(&t);
-                    SLOTS.set(slots.as_mut_ptr().add(w));
-                    YIELDER.set(ys[i]);
-                    let c = co[i].as_mut().unwrap();
-                    st[i] = match c.resume(()) {
-                        CoroutineResult::Yield(0) => St::Block,
-                        CoroutineResult::Yield(_) => St::Warp,
-                        CoroutineResult::Return(()) => St::Done,
-                    };
-                    ys[i] = YIELDER.get();
-                    if st[i] == St::Done {
-                        let c = co[i].take().unwrap();
-                        STACKS.with_borrow_mut(|s| s.push(c.into_stack()));
-                    }
-                }
-                if !st[w..e].contains(&St::Warp) {
+    if grid.order.len() < BLOCKS_FOR_TWO {
+        grid.run();
+    } else {
+        HELPER.with_borrow_mut(|helper| {
+            let (work, done) = helper.get_or_insert_with(helper_thread);
+            let helps = work.send(Arc::clone(&grid)).is_ok();
+            grid.run();
+            if helps && done.recv().is_err() {
+                *grid.fault.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some("a thread of the stand-in died".into());
+            }
+        });
+    }
+    let fault = grid.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
+    fault.map_or(Ok(()), Err)
+}
+
+type Helper = (SyncSender<Arc<Grid>>, Receiver<()>);
+
+thread_local! {
+    static HELPER: RefCell<Option<Helper>> = const { RefCell::new(None) };
+}
+
+/// A second thread for grids of this one; it ends when its channel does.
+fn helper_thread() -> Helper {
+    let (work, queue) = sync_channel::<Arc<Grid>>(1);
+    let (finished, done) = sync_channel(1);
+    std::thread::Builder::new()
+        .name("cuda-standin".to_owned())
+        .spawn(move || {
+            for grid in queue {
+                grid.run();
+                if finished.send(()).is_err() {
                     break;
                 }
-                if st[w..e].iter().any(|s| *s != St::Warp) {
-                    std::mem::forget(co);
-                    return Err(format!(
-                        "block {:?}: warp barrier reached by part of warp {}",
-                        (bid.x, bid.y, bid.z),
-                        w / 32
-                    ));
-                }
-                st[w..e].fill(St::Ready);
+            }
+        })
+        .expect("a thread");
+    (work, done)
+}
+
+impl Grid {
+    /// Runs blocks until none is left.
+    fn run(&self) {
+        let mut arguments: Vec<*mut c_void> = self.arguments.iter().map(|&address| address as *mut c_void).collect();
+        while let Some(&block) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) {
+            let index = self.launch.grid.at(block);
+            // SAFETY: the arguments are those that `run_grid` was given, and live while it waits.
+            if let Err(words) = unsafe { run_block(&self.launch, index, arguments.as_mut_ptr()) } {
+                self.fault
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .get_or_insert(words);
+                self.next.store(self.order.len(), Ordering::Relaxed);
             }
         }
-        if st.iter().all(|s| *s == St::Done) {
-            YIELDER.set(std::ptr::null());
-            return Ok(());
-        }
-        if st.contains(&St::Done) {
-            std::mem::forget(co);
-            YIELDER.set(std::ptr::null());
-            return Err(format!(
-                "block {:?}: __syncthreads reached by part of the block",
-                (bid.x, bid.y, bid.z)
-            ));
-        }
-        st.fill(St::Ready);
+    }
+}
+
+pub fn shuffle<T>(values: &mut [T], seed: &mut u64) {
+    for last in (1..values.len()).rev() {
+        *seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        values.swap(last, (*seed >> 33) as usize % (last + 1));
     }
 }

@@ -70,7 +70,7 @@ fn a_cut_file_that_loops_goes_on() {
     let cut = media::cut(&whole, 0.6);
     let mut looped = camera(&format!("file://{}", cut.display()));
     looped.repeat = Repeat::Loop;
-    let mut source = super::super::GstSource::open(&looped, &super::system_clocks()).expect("opens");
+    let mut source = super::super::GstSource::open(&looped, &super::system_clocks(), None).expect("opens");
     assert_eq!(super::drain(&mut source, 120).frames.len(), 120);
 }
 
@@ -96,7 +96,7 @@ fn corrupt_jpeg_frames_are_damaged_in_their_place_and_the_stream_goes_on() {
     for pace in [Pace::Unpaced, Pace::RealTime] {
         let mut camera = camera(&uri);
         camera.pace = pace;
-        let mut source = super::super::GstSource::open(&camera, &super::system_clocks()).expect("opens");
+        let mut source = super::super::GstSource::open(&camera, &super::system_clocks(), None).expect("opens");
         let mut order = String::new();
         loop {
             use super::super::super::{Read, Source};

@@ -31,7 +31,7 @@ fn bench_cpu_of_a_640x480_frame() {
         format!("file://{}", avi.display()),
         raw.to_owned(),
     ] {
-        let mut source = GstSource::open(&camera(&uri), &system_clocks()).expect("opens");
+        let mut source = GstSource::open(&camera(&uri), &system_clocks(), None).expect("opens");
         let (cpu, wall, mut frames) = (cpu_ms(), SystemClocks.mono_nanos(), 0u32);
         loop {
             match source.read(std::time::Duration::from_secs(1)).expect("reads") {

@@ -96,7 +96,7 @@ fn the_picture_is_the_one_that_was_sent() {
 
 /// Addresses of the pixels that enter the elements between decoder and sink, and of those that are given.
 fn addresses(camera: &Camera, most: usize) -> (Vec<usize>, Vec<usize>) {
-    let mut source = GstSource::open(camera, &system_clocks()).expect("opens");
+    let mut source = GstSource::open(camera, &system_clocks(), None).expect("opens");
     let sent = Arc::new(Mutex::new(Vec::new()));
     let converter = source
         .built
@@ -204,7 +204,7 @@ fn a_looped_file_goes_on_and_on() {
     for path in [mp4, avi] {
         let mut camera = file(&path);
         camera.repeat = Repeat::Loop;
-        let mut source = GstSource::open(&camera, &system_clocks()).expect("opens");
+        let mut source = GstSource::open(&camera, &system_clocks(), None).expect("opens");
         let frames = drain(&mut source, 35).frames;
         assert_eq!(frames.len(), 35, "{}", path.display());
         let first: Vec<i64> = frames.iter().map(|f| f.pts.expect("pts").nanos).collect();
@@ -219,7 +219,7 @@ fn a_looped_file_goes_on_and_on() {
 fn an_unpaced_reader_that_pauses_loses_nothing() {
     let dir = tempfile::tempdir().expect("dir");
     let path = media::write(dir.path(), "a.mkv", &media::h264(30), "matroskamux");
-    let mut source = GstSource::open(&file(&path), &system_clocks()).expect("opens");
+    let mut source = GstSource::open(&file(&path), &system_clocks(), None).expect("opens");
     let started = Stopwatch::start();
     let mut frames = 0;
     loop {
@@ -238,7 +238,7 @@ fn an_unpaced_reader_that_pauses_loses_nothing() {
 #[test]
 fn a_live_description_is_live_and_stamped_as_it_arrives() {
     let live = "gst:videotestsrc is-live=true ! video/x-raw,format=I420,width=64,height=48,framerate=50/1";
-    let mut source = GstSource::open(&camera(live), &system_clocks()).expect("opens");
+    let mut source = GstSource::open(&camera(live), &system_clocks(), None).expect("opens");
     assert_eq!(source.nature(), super::super::super::Nature::Live);
     let frames = drain(&mut source, 10).frames;
     for pair in frames.windows(2) {
