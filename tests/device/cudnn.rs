@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use half::f16;
 use maskcast::device::{CudaStream, Device, DeviceSlice, DeviceSliceMut, TensorElement, TensorView};
 use maskcast::engine::Precision;
-use maskcast::engine::cudnn::{Cudnn, Program, Settings, Tuning};
+use maskcast::engine::cudnn::{Cudnn, Program, Settings, Tuning, plans};
 use maskcast::engine::graph::{Array, Dim, Graph, Tensor, Window};
 use maskcast::engine::openvino;
 use maskcast::geometry::ImageSize;
@@ -550,5 +550,28 @@ fn configurations_are_timed_once_and_kept() {
         let mut again = open(&device, kept()).compile(&graph).unwrap();
         assert_eq!(run(&device, &mut again, &input), want);
         assert!(std::fs::read_to_string(&files()[0]).unwrap().contains("standin"));
+    }
+}
+
+/// With NVIDIA's own library and no GPU: MASKCAST_CUDNN_DIR is its folder, MASKCAST_CUDNN_DEVICE a file of device
+/// properties as cuDNN writes them, and libcuda.so.1 one that loads modules and nothing else.
+#[test]
+#[ignore = "needs NVIDIA's cuDNN and a described device"]
+fn cudnn_has_a_plan_for_every_layer() {
+    let device = std::fs::read(std::env::var_os("MASKCAST_CUDNN_DEVICE").expect("MASKCAST_CUDNN_DEVICE")).unwrap();
+    let networks = [
+        ("coco-resnet50", ImageSize::new(1344, 800)),
+        ("conveyor", ImageSize::new(640, 480)),
+    ];
+    for (name, size) in networks {
+        let recipe = Recipe::read(&engines().join(name).with_extension("toml")).unwrap();
+        let parts = dense_parts(&recipe, Weights::blank(), size, 1, [1000, 100]).unwrap();
+        let reports = plans(&parts, &device).unwrap_or_else(|e| panic!("{e}"));
+        for report in &reports {
+            println!("{} x{}: {}: {:?}", report.layer, report.layers, report.shape, report.plan);
+        }
+        let missing = reports.iter().filter(|report| report.plan.is_err()).count();
+        println!("{name}: {} of {} shapes have a plan", reports.len() - missing, reports.len());
+        assert_eq!(missing, 0);
     }
 }
