@@ -1,7 +1,9 @@
 //! What a source needs to leave a decoder's pictures on a GPU. The type is there in every build: a build without GStreamer,
 //! or a machine without its CUDA library, says so when one is asked for.
 
-use super::{Device, DeviceBytes};
+use super::Device;
+#[cfg(feature = "gstreamer")]
+use super::DeviceBytes;
 
 /// Why pictures cannot stay on a GPU; they come through host memory then.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -76,6 +76,20 @@ mod tests {
         assert!(<bf16 as Element>::from_f32(f32::from_bits(0x7fff_ffff)).is_nan());
     }
 
+    #[test]
+    fn f16_rounds_to_even_too() {
+        let f16 = |v: f32| <f16 as Element>::from_f32(v).to_f32();
+        assert_eq!([f16(2049.0), f16(2051.0), f16(2050.0)], [2048.0, 2052.0, 2050.0]);
+        assert_eq!([f16(65519.0), f16(65520.0)], [65504.0, f32::INFINITY]);
+        // Below the normal numbers: steps of 2^-24.
+        let step = 2f32.powi(-24);
+        assert_eq!(
+            [f16(1.5 * step), f16(2.5 * step), f16(0.5 * step)],
+            [2.0 * step, 2.0 * step, 0.0]
+        );
+        assert!(f16(f32::NAN).is_nan());
+    }
+
     proptest! {
         #[test]
         fn as_the_crate_that_defines_it(bits in any::<u32>()) {

@@ -132,6 +132,20 @@ def roi_align():
     write("roi_align.json", channels=channels, grids=grids, rois=flat(rois), cases=cases)
 
 
+def roi_pool():
+    channels, grid, scale = 2, (20, 14), 1 / 16
+    features = from_channels_last(noise(channels * grid[0] * grid[1], 5), channels, *grid)
+    rois = some_boxes(12, 300, 210, 13, largest=0.8)
+    rois[0] = torch.tensor([0.0, 0.0, 319.0, 223.0])
+    rois[1] = torch.tensor([40.0, 40.0, 40.0, 40.0])               # 2.5 feature px: halves go away from zero
+    rois[2] = torch.tensor([-90.0, -60.0, 50.0, 40.0])             # cells beyond the map: 0
+    cases = []
+    for side in (7, 6, 2):
+        pooled = torchvision.ops.roi_pool(features, [rois], side, scale)
+        cases.append({"output_side": side, "pooled": flat(channels_last(pooled))})
+    write("roi_pool.json", channels=channels, grid=grid, spatial_scale=scale, rois=flat(rois), cases=cases)
+
+
 def paste_masks():
     """torchvision's own paste rule; set pixels as pycocotools counts of the whole picture."""
     side, frame = 14, (64, 48)
@@ -180,6 +194,6 @@ def rle():
 
 if __name__ == "__main__":
     OUT.mkdir(parents=True, exist_ok=True)
-    for make in (anchors, box_deltas, nms, proposals, roi_align, detections, paste_masks, rle):
+    for make in (anchors, box_deltas, nms, proposals, roi_align, roi_pool, detections, paste_masks, rle):
         with torch.no_grad():
             make()

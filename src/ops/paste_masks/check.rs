@@ -203,7 +203,7 @@ mod tests {
                 assert_eq!(set, runs.map_or(0, |runs| runs.area()));
                 held += usize::from(set > 0);
             }
-            assert!(held > 30, "{held}");
+            assert!(held > 10, "{held} of side {side}"); // one cell alone sets few
         }
     }
 

@@ -6,6 +6,7 @@
 use super::style::Rgb;
 use crate::frame::{Image, YuvMatrix};
 use crate::geometry::ImageSize;
+use crate::ops::overlay::blend;
 
 /// In which colours a canvas is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,9 +151,8 @@ impl Canvas {
                 row.fill(value);
                 continue;
             }
-            let (keep, add) = (256 - alpha, u16::from(value) * alpha + 128);
             for pixel in row {
-                *pixel = ((u16::from(*pixel) * keep).saturating_add(add) >> 8) as u8;
+                *pixel = blend(*pixel, value, alpha);
             }
         }
     }
