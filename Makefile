@@ -11,7 +11,7 @@ export MASKCAST_DATA ?= $(abspath ../shared/data)
 NVRTC_VERSION := 13.0.88
 SECONDS_OF_DEMO ?= 20
 
-.PHONY: help demo test lint deps openvino nvrtc cuda-standin oracle build bench bench-cpu parity training-parity train gallery
+.PHONY: help demo test lint deps openvino nvrtc cuda-standin cudnn-standin oracle build bench bench-cpu parity training-parity train gallery
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -19,7 +19,7 @@ help: ## this list
 demo: build ## simulated camera -> masks on zenoh -> annotated video, judged against the truth (about 20 s)
 	$(TARGET_DIR)/release/maskcast demo --seconds $(SECONDS_OF_DEMO)
 
-test: deps openvino nvrtc cuda-standin oracle ## every test that needs no GPU
+test: deps openvino nvrtc cuda-standin cudnn-standin oracle ## every test that needs no GPU
 	cargo test --locked
 	cargo check --locked --quiet --no-default-features --lib
 	cargo check --locked --quiet --no-default-features --features pipeline
@@ -57,6 +57,15 @@ cuda-standin: ## the driver of the tests: the CUDA kernels compiled for the host
 	cp "$(STANDIN)/release/libcuda.so" "$(STANDIN)/lib/libcuda.so.1.part"
 	mv "$(STANDIN)/lib/libcuda.so.1.part" "$(STANDIN)/lib/libcuda.so.1"
 
+# A libcudnn.so.9 that checks and runs on the host what the cuDNN executor asks for.
+CUDNN_STANDIN := $(abspath $(TARGET_DIR))/cudnn-standin
+cudnn-standin: ## the cuDNN of the tests
+	cd tests/cudnn_standin && cargo build --locked --release --target-dir "$(CUDNN_STANDIN)"
+	mkdir -p "$(CUDNN_STANDIN)/lib"
+	cp "$(CUDNN_STANDIN)/release/libcudnn.so" "$(CUDNN_STANDIN)/lib/libcudnn.so.9.part"
+	mv "$(CUDNN_STANDIN)/lib/libcudnn.so.9.part" "$(CUDNN_STANDIN)/lib/libcudnn.so.9"
+
+test: export MASKCAST_CUDNN_DIR := $(CUDNN_STANDIN)/lib
 test: export MASKCAST_CUDA_STANDIN ?= $(STANDIN)/lib
 test: export MASKCAST_NVRTC_DIR ?= $(NVRTC)
 

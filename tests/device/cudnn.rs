@@ -1,19 +1,23 @@
 //! The cuDNN executor on the stand-in library: each step against plain loops, whole networks against OpenVINO in f32, by
 //! norm(out - ref) / norm(ref).
 
+#[path = "cudnn_plain.rs"]
+mod plain;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
 use maskcast::device::{CudaStream, Device, DeviceSlice, DeviceSliceMut, TensorElement, TensorView};
 use maskcast::engine::Precision;
-use maskcast::engine::cudnn::{Cudnn, Program, Settings, Tuning};
+use maskcast::engine::cudnn::{Cudnn, Program, Settings, Tuning, plans};
 use maskcast::engine::graph::{Array, Dim, Graph, Tensor, Window};
 use maskcast::engine::openvino;
 use maskcast::geometry::ImageSize;
 use maskcast::model::checkpoint::{Checkpoint, Format};
 use maskcast::model::{Recipe, Weights, dense_parts};
 
+use self::plain::Plane;
 use crate::device;
 
 /// f16 rounds to 2^-11; measured: steps below 4e-4, whole networks below 2e-3.
@@ -112,126 +116,6 @@ fn run(device: &Device, program: &mut Program, input: &[f32]) -> Vec<Vec<f32>> {
     program.enqueue(&stream).unwrap();
     stream.synchronize().unwrap();
     (0..program.output_count()).map(|i| take(device, program, i)).collect()
-}
-
-/// A value of a plain loop, [N, C, H, W].
-#[derive(Clone)]
-struct Plane {
-    n: usize,
-    c: usize,
-    h: usize,
-    w: usize,
-    values: Vec<f32>,
-}
-
-impl Plane {
-    fn made(n: usize, c: usize, h: usize, w: usize, at: impl Fn([usize; 4]) -> f32) -> Plane {
-        let mut values = Vec::with_capacity(n * c * h * w);
-        for index in 0..n * c * h * w {
-            values.push(at([index / (c * h * w), index / (h * w) % c, index / w % h, index % w]));
-        }
-        Plane { n, c, h, w, values }
-    }
-
-    fn random([n, c, h, w]: [usize; 4], seed: u64) -> Plane {
-        let mut next = noise(seed);
-        let values: Vec<f32> = (0..n * c * h * w).map(|_| f16::from_f32(next()).to_f32()).collect();
-        Plane { n, c, h, w, values }
-    }
-
-    fn at(&self, [n, c, y, x]: [usize; 4]) -> f32 {
-        self.values[((n * self.c + c) * self.h + y) * self.w + x]
-    }
-
-    fn channels_last(&self) -> Vec<f32> {
-        let (c, h, w) = (self.c, self.h, self.w);
-        (0..self.values.len())
-            .map(|i| self.at([i / (c * h * w), i % c, i / (w * c) % h, i / c % w]))
-            .collect()
-    }
-
-    fn map(mut self, f: impl Fn(f32) -> f32) -> Plane {
-        self.values.iter_mut().for_each(|v| *v = f(*v));
-        self
-    }
-
-    fn plus(mut self, other: &Plane) -> Plane {
-        self.values.iter_mut().zip(&other.values).for_each(|(a, b)| *a += b);
-        self
-    }
-
-    /// `groups` = channels, or 1.
-    fn conv(&self, weight: &Array, bias: &Array, window: Window, groups: usize) -> Plane {
-        let (k, out) = (window.kernel, bias.values.len());
-        let over = |extent: usize| (extent + 2 * window.pad - k) / window.stride + 1;
-        let inputs = self.c / groups;
-        Plane::made(self.n, out, over(self.h), over(self.w), |[n, o, y, x]| {
-            let mut sum = bias.values[o];
-            for i in 0..inputs {
-                let c = if groups == 1 { i } else { o };
-                for ky in 0..k {
-                    for kx in 0..k {
-                        let (iy, ix) = (y * window.stride + ky, x * window.stride + kx);
-                        if iy >= window.pad && ix >= window.pad && iy - window.pad < self.h && ix - window.pad < self.w
-                        {
-                            sum += self.at([n, c, iy - window.pad, ix - window.pad])
-                                * weight.values[((o * inputs + i) * k + ky) * k + kx];
-                        }
-                    }
-                }
-            }
-            sum
-        })
-    }
-
-    /// Weight [C, O / groups, k, k].
-    fn deconv(&self, weight: &Array, bias: &Array, window: Window, groups: usize) -> Plane {
-        let (k, out) = (window.kernel, bias.values.len());
-        let outs = out / groups;
-        let under = |extent: usize| (extent - 1) * window.stride + k - 2 * window.pad;
-        let mut to = Plane::made(self.n, out, under(self.h), under(self.w), |[_, o, ..]| bias.values[o]);
-        for index in 0..self.values.len() {
-            let (n, c) = (index / (self.c * self.h * self.w), index / (self.h * self.w) % self.c);
-            let (y, x) = (index / self.w % self.h, index % self.w);
-            for j in 0..outs {
-                let o = if groups == 1 { j } else { c };
-                for ky in 0..k {
-                    for kx in 0..k {
-                        let (oy, ox) = (y * window.stride + ky, x * window.stride + kx);
-                        if oy >= window.pad && ox >= window.pad && oy - window.pad < to.h && ox - window.pad < to.w {
-                            let at = ((n * out + o) * to.h + oy - window.pad) * to.w + ox - window.pad;
-                            to.values[at] += self.values[index] * weight.values[((c * outs + j) * k + ky) * k + kx];
-                        }
-                    }
-                }
-            }
-        }
-        to
-    }
-
-    fn max_pool(&self, window: Window) -> Plane {
-        let over = |extent: usize| (extent + 2 * window.pad - window.kernel) / window.stride + 1;
-        Plane::made(self.n, self.c, over(self.h), over(self.w), |[n, c, y, x]| {
-            let mut best = f32::NEG_INFINITY;
-            for iy in y * window.stride..y * window.stride + window.kernel {
-                for ix in x * window.stride..x * window.stride + window.kernel {
-                    if iy >= window.pad && ix >= window.pad && iy - window.pad < self.h && ix - window.pad < self.w {
-                        let v = self.at([n, c, iy - window.pad, ix - window.pad]);
-                        if v > best || v.is_nan() {
-                            best = v;
-                        }
-                    }
-                }
-            }
-            best
-        })
-    }
-
-    fn upsampled(&self) -> Plane {
-        Plane::made(self.n, self.c, 2 * self.h, 2 * self.w, |[n, c, y, x]| {
-            self.at([n, c, y / 2, x / 2])
-        })
-    }
 }
 
 const SHAPE: [usize; 4] = [2, 12, 9, 10];
@@ -335,7 +219,7 @@ fn linear_layers_over_flattened_cells_are_as_plain_loops() {
             let from = if last {
                 g.transpose("last", x, &[0, 2, 3, 1]).unwrap()
             } else {
-                x
+                g.max_pool("same", x, Window::new(1, 1, 0)).unwrap() // an input that is only flattened is channels last
             };
             let flat = g.flatten("flat", from).unwrap();
             vec![g.linear("linear", flat, w.clone(), b.clone()).unwrap()]
@@ -550,5 +434,35 @@ fn configurations_are_timed_once_and_kept() {
         let mut again = open(&device, kept()).compile(&graph).unwrap();
         assert_eq!(run(&device, &mut again, &input), want);
         assert!(std::fs::read_to_string(&files()[0]).unwrap().contains("standin"));
+    }
+}
+
+/// With NVIDIA's own library and no GPU: MASKCAST_CUDNN_DIR is its folder, MASKCAST_CUDNN_DEVICE a file of device
+/// properties as cuDNN writes them, and libcuda.so.1 one that loads modules and nothing else.
+#[test]
+#[ignore = "needs NVIDIA's cuDNN and a described device"]
+fn cudnn_has_a_plan_for_every_layer() {
+    let device = std::fs::read(std::env::var_os("MASKCAST_CUDNN_DEVICE").expect("MASKCAST_CUDNN_DEVICE")).unwrap();
+    let networks = [
+        ("coco-resnet50", ImageSize::new(1344, 800)),
+        ("conveyor", ImageSize::new(640, 480)),
+    ];
+    for (name, size) in networks {
+        let recipe = Recipe::read(&engines().join(name).with_extension("toml")).unwrap();
+        let parts = dense_parts(&recipe, Weights::blank(), size, 1, [1000, 100]).unwrap();
+        let reports = plans(&parts, &device).unwrap_or_else(|e| panic!("{e}"));
+        for report in &reports {
+            println!(
+                "{} x{}: {}: {:?}",
+                report.layer, report.layers, report.shape, report.plan
+            );
+        }
+        let missing = reports.iter().filter(|report| report.plan.is_err()).count();
+        println!(
+            "{name}: {} of {} shapes have a plan",
+            reports.len() - missing,
+            reports.len()
+        );
+        assert_eq!(missing, 0);
     }
 }

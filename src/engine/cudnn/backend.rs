@@ -48,7 +48,6 @@ fn check(status: sys::cudnnStatus_t, call: impl FnOnce() -> String) -> Result<()
 #[derive(Debug)]
 pub(super) struct Handle {
     raw: sys::cudnnHandle_t,
-    stream: *mut c_void,
 }
 
 // SAFETY: a handle may be used from any thread, by one at a time; it is not Sync.
@@ -60,22 +59,15 @@ impl Handle {
         let mut raw = null_mut();
         // SAFETY: `raw` is a valid place for a handle.
         check(unsafe { sys::cudnnCreate(&raw mut raw) }, || "cudnnCreate".to_owned())?;
-        Ok(Handle {
-            raw,
-            stream: null_mut(),
-        })
+        Ok(Handle { raw })
     }
 
     /// What is executed from now on is queued on `stream`, which lives until another is set or nothing more is executed.
     pub(super) fn set_stream(&mut self, stream: *mut c_void) -> Result<()> {
-        if self.stream != stream {
-            // SAFETY: the handle lives; the caller gives a stream of this process's context.
-            check(unsafe { sys::cudnnSetStream(self.raw, stream.cast()) }, || {
-                "cudnnSetStream".to_owned()
-            })?;
-            self.stream = stream;
-        }
-        Ok(())
+        // SAFETY: the handle lives; the caller gives a stream of this process's context.
+        check(unsafe { sys::cudnnSetStream(self.raw, stream.cast()) }, || {
+            "cudnnSetStream".to_owned()
+        })
     }
 }
 

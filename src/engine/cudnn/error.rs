@@ -23,13 +23,13 @@ pub enum CudnnError {
     #[error("cuDNN has no plan for layer {layer:?}, {shape}: {reason}")]
     NoPlan {
         layer: String,
-        shape: ConvShape,
+        shape: Box<ConvShape>,
         reason: String,
     },
     #[error("cuDNN, layer {layer:?}, {shape}: {reason}")]
     Run {
         layer: String,
-        shape: ConvShape,
+        shape: Box<ConvShape>,
         reason: String,
     },
     /// One call that failed, in the library's own words.

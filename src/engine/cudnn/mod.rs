@@ -76,11 +76,14 @@ pub struct Progress<'a> {
     pub of: usize,
 }
 
+/// Called on the thread that compiles.
+pub type OnProgress = Box<dyn FnMut(Progress<'_>) + Send>;
+
 /// How programs are made.
 pub struct Settings {
     pub tuning: Tuning,
     /// Told before each plan that is not there yet.
-    pub progress: Option<Box<dyn FnMut(Progress<'_>) + Send>>,
+    pub progress: Option<OnProgress>,
 }
 
 /// The library, on one device.
@@ -196,7 +199,7 @@ impl Cudnn {
     ) -> Result<Ready, EngineError> {
         let plan = self.plans.get(&conv.shape).ok_or_else(|| CudnnError::NoPlan {
             layer: conv.name.clone(),
-            shape: conv.shape,
+            shape: Box::new(conv.shape),
             reason: "it was not prepared".to_owned(),
         })?;
         let packed = weights::pack(place.graph, conv)?;

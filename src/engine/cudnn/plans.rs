@@ -78,7 +78,7 @@ impl Plans {
             let plan = plan.map_err(|error| match error {
                 EngineError::Cudnn(error) => EngineError::Cudnn(CudnnError::NoPlan {
                     layer: conv.name.clone(),
-                    shape: conv.shape,
+                    shape: Box::new(conv.shape),
                     reason: error.to_string(),
                 }),
                 other => other,

@@ -108,18 +108,21 @@ impl Program {
         handle.set_stream(stream.raw_stream())?;
         for step in &self.ready {
             match step {
-                // SAFETY: the pack was made for this plan's shape over the arena, the weights and the workspace of this
-                // program, which live as long as it does; dropping them waits for the device. The one stream orders all
-                // that write them.
                 Ready::Conv { conv, plan, pack } => {
-                    unsafe { plan.execute(pack, &handle) }.map_err(|error| CudnnError::Run {
+                    // SAFETY: the pack was made for this plan's shape over the arena, the weights and the workspace of
+                    // this program, which live as long as it does; dropping them waits for the device. The one stream
+                    // orders all that write them.
+                    let queued = unsafe { plan.execute(pack, &handle) };
+                    queued.map_err(|error| CudnnError::Run {
                         layer: conv.name.clone(),
-                        shape: conv.shape,
+                        shape: Box::new(conv.shape),
                         reason: error.to_string(),
-                    })?
+                    })?;
                 }
-                // SAFETY: as above.
-                Ready::Layer(launch) => unsafe { launch.enqueue(stream) }?,
+                Ready::Layer(launch) => {
+                    // SAFETY: as above.
+                    unsafe { launch.enqueue(stream) }?;
+                }
             }
         }
         Ok(())
