@@ -4,6 +4,11 @@
 /// e^x within 2e-7 of it, relative (Cephes `expf`: argument reduced by ln 2 in two parts, a polynomial of degree 7); 0 below
 /// -87, infinite above 88, NaN stays NaN.
 #[inline(always)]
+#[expect(
+    clippy::excessive_precision,
+    clippy::approx_constant,
+    reason = "digit by digit those of common.cuh"
+)]
 pub(super) fn exp(x: f32) -> f32 {
     if x < -87.0 {
         return 0.0;
