@@ -19,9 +19,13 @@ use clap::ValueEnum;
 
 use crate::config::Executor;
 use crate::device::Device;
+use crate::engine::cudnn::Tuning;
+use crate::geometry::{ImageSize, Letterbox};
 use crate::instances::Limits;
-use crate::model::Options;
-use crate::pipeline::MaskRcnnSegmenter;
+use crate::model::device_net::{DeviceMaskRcnn, DeviceOptions, ReadyInput};
+use crate::model::{Masks, Options, Recipe, Weights};
+use crate::ops::bench::noise;
+use crate::pipeline::{Choice, Engine};
 use record::{Record, Row, is_stand_in};
 
 /// Check the GPU path on this machine: kernels bit for bit, times, one table
@@ -45,6 +49,9 @@ pub struct Args {
     /// Recipe of the network, whose weights are made here
     #[arg(long, default_value = "engines/coco-resnet50.toml", value_name = "TOML")]
     network: PathBuf,
+    /// Time every configuration that cuDNN knows of the network's layers and keep the best: minutes, the first time
+    #[arg(long)]
+    tuned: bool,
     /// Engine of the cameras
     #[arg(long, default_value = "engines/conveyor.toml", value_name = "TOML")]
     engine: PathBuf,
@@ -131,13 +138,16 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
                 if is_stand_in(&device) {
                     stand_in(network::BATCHES.map(network::name), "ms", &mut record)?;
                 } else {
-                    network::run(rounds, &mut record, |batch| seeded_network(&device, batch))?;
+                    let tuning = if args.tuned { Tuning::KEPT } else { Tuning::Off };
+                    network::run(rounds, &mut record, |batch| {
+                        seeded_network(&args.network, batch, tuning.clone())
+                    })?;
                 }
             }
             Step::Cameras => {
                 let mut record = Record::begin(out, step.name(), None)?;
-                cameras::run(&args.engine, &args.cameras, each, &mut record, || {
-                    engine(&args.engine, args.executor)
+                cameras::run(&args.engine, &args.cameras, each, &mut record, |cameras| {
+                    engine(&args.engine, args.executor, cameras)
                 })?;
             }
             Step::Layers => {
@@ -160,31 +170,65 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Why nothing is timed there.
+const STAND_IN: &str = "stand-in: no timings";
+
 fn stand_in(names: impl IntoIterator<Item = String>, unit: &str, record: &mut Record) -> anyhow::Result<()> {
     for name in names {
-        record.add(Row::missing(name, unit, "stand-in: no timings"))?;
+        record.add(Row::missing(name, unit, STAND_IN))?;
     }
     Ok(())
 }
 
-/// ResNet-50-FPN of seeded weights on `device`.
-fn seeded_network(_: &Device, _: usize) -> anyhow::Result<network::Forward> {
-    bail!("this build has no network on a GPU")
+/// ResNet-50-FPN of seeded weights on the first GPU; no detection's score is too low. Its answer is more than was asked for:
+/// masks are pasted and encoded too, on the device.
+fn seeded_network(recipe: &Path, batch: usize, tuning: Tuning) -> anyhow::Result<network::Forward> {
+    let (padded, picture) = (ImageSize::new(1344, 800), ImageSize::new(1333, 800));
+    let options = DeviceOptions {
+        score_threshold: Some(0.0),
+        tuning,
+        ..DeviceOptions::default()
+    };
+    let mut net: DeviceMaskRcnn<ReadyInput> =
+        DeviceMaskRcnn::build(Recipe::read(recipe)?, Weights::seeded(1), &options, &[])?;
+    let values = noise(3 * padded.area() as usize, 1);
+    net.prepare(padded, batch, |device, _| {
+        ReadyInput::new(device, padded, batch, &values)
+    })?;
+    let placed = Letterbox {
+        source: picture,
+        resized: picture,
+        network: padded,
+    };
+    let placed = vec![placed; batch];
+    Ok(Box::new(move || {
+        net.submit(&placed, Masks::Yes)?;
+        net.collect(padded, batch)?;
+        Ok(())
+    }))
 }
 
-/// The engine of `recipe`, run by `executor`.
-fn engine(recipe: &Path, executor: Executor) -> anyhow::Result<cameras::Engine> {
-    if executor != Executor::Cpu {
-        bail!("this build has no executor {executor} for the pipeline");
+/// The engine of `recipe`, run by `executor` for so many cameras.
+fn engine(recipe: &Path, executor: Executor, cameras: usize) -> anyhow::Result<cameras::Engine> {
+    if executor == Executor::Cudnn && is_stand_in(&Device::open(0)?) {
+        bail!(STAND_IN);
     }
     let limits = Limits {
         score_threshold: 0.5,
         max_instances: 100,
     };
-    let segmenter = MaskRcnnSegmenter::load(recipe, limits, &Options::default())?;
+    let choice = Choice {
+        executor,
+        options: Options {
+            score_threshold: Some(limits.score_threshold),
+            ..Options::default()
+        },
+        cameras,
+    };
+    let loaded = Engine::load(recipe, limits, &choice)?;
     Ok(cameras::Engine {
-        classes: segmenter.classes(),
-        name: format!("{} on {executor}", segmenter.network().recipe().name),
-        segmenter: Box::new(segmenter),
+        classes: loaded.classes(),
+        name: format!("{} on {}", loaded.recipe().name, loaded.identity().executor.name),
+        segmenter: Box::new(loaded),
     })
 }

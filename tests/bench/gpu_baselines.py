@@ -200,6 +200,24 @@ def suppression(record):
     row(record, "nms, 1000 boxes", "ms", lambda: device_ms(turns, graph=False), "with its wait for the host")
 
 
+def proposals(record):
+    """What torchvision does between the RPN's head and the proposals: decode, top-k, NMS by level."""
+    rpn = model().rpn
+    images = prepared(1)
+    grids = [(-(-PADDED[1] // s), -(-PADDED[0] // s)) for s in (4, 8, 16, 32, 64)]
+    features = [torch.empty(1, 1, h, w, device=DEVICE) for h, w in grids]
+    counts = [3 * h * w for h, w in grids]
+    anchors = rpn.anchor_generator(images, features)
+    logits = torch.cat([noise(count, 7 + i) * 4 - 4 for i, count in enumerate(counts)]).to(DEVICE).view(-1, 1)
+    deltas = (noise(4 * sum(counts), 8) * 0.2).to(DEVICE).view(-1, 4)
+
+    def run():
+        decoded = rpn.box_coder.decode(deltas, anchors).view(1, -1, 4)
+        return rpn.filter_proposals(decoded, logits, images.image_sizes, counts)
+
+    row(record, "proposals, 1000 kept", "ms", lambda: wall_ms(run), "eager, with its waits for the host")
+
+
 def compiled(record):
     """The dense parts compiled one by one, the rest eager: what torch.compile gives without graph breaks."""
     for batch in BATCHES:
@@ -235,7 +253,7 @@ def main():
     torch.backends.cudnn.benchmark = True
     record = Record(folder)
     with contextlib.suppress(KeyboardInterrupt):
-        for step in (ceilings, eager, roi_aligns, suppression) + (() if SMOKE else (compiled,)):
+        for step in (ceilings, eager, roi_aligns, suppression, proposals) + (() if SMOKE else (compiled,)):
             step(record)
 
 

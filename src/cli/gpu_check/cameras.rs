@@ -40,13 +40,13 @@ pub(super) fn names(cameras: usize) -> [String; 2] {
     ]
 }
 
-/// `open` loads the engine, for each measurement anew.
+/// `open` loads the engine for so many cameras, for each measurement anew.
 pub(super) fn run(
     recipe: &Path,
     counts: &[usize],
     each: Duration,
     record: &mut Record,
-    open: impl Fn() -> anyhow::Result<Engine>,
+    open: impl Fn(usize) -> anyhow::Result<Engine>,
 ) -> anyhow::Result<()> {
     for &cameras in counts {
         let [pipeline_name, engine_name] = names(cameras);
@@ -59,9 +59,9 @@ pub(super) fn run(
         };
         let launch = launch(recipe, cameras)?;
         let film = film(&launch)?;
-        let alone = open().and_then(|engine| engine_rate(engine, &film, cameras, each));
+        let alone = open(cameras).and_then(|engine| engine_rate(engine, &film, cameras, each));
         record.add(row(engine_name, alone))?;
-        let whole = open().and_then(|engine| pipeline_rate(engine, &launch, &film, each));
+        let whole = open(cameras).and_then(|engine| pipeline_rate(engine, &launch, &film, each));
         record.add(row(pipeline_name, whole))?;
     }
     Ok(())

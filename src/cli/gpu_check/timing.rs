@@ -22,7 +22,7 @@ pub(super) fn time(device: &Device, name: &str, mut turns: Turns, rounds: usize)
     if is_stand_in(device) {
         graph.launch(&stream)?;
         stream.synchronize()?;
-        return Ok(Row::missing(name, "ms", "stand-in: no timings"));
+        return Ok(Row::missing(name, "ms", super::STAND_IN));
     }
     for _ in 0..WARM_UP {
         graph.launch(&stream)?;

@@ -7,6 +7,7 @@ mod self_test;
 
 pub use answers::{DeviceRuns, Found, FoundMasks, Taken};
 pub use plan::{BATCHES_IN_FLIGHT, InputStage, Plan};
+pub use self_test::ReadyInput;
 
 use std::path::Path;
 
