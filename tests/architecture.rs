@@ -31,7 +31,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ops", &["device", "geometry", "instances"]),
     ("preprocess", &["frame", "ops", "device", "geometry"]),
     ("engine", &["device", "ops"]),
-    ("model", &["engine", "ops", "geometry", "config", "instances", "time"]),
+    (
+        "model",
+        &["engine", "ops", "geometry", "config", "instances", "time", "device"],
+    ),
     (
         "outlets",
         &[

@@ -113,12 +113,9 @@ impl Device {
     /// A host copy of a device array, after waiting for everything on the device: for tests and start-up, not for frames.
     pub fn download<T: Plain>(&self, from: DeviceSlice<'_, T>) -> Result<Vec<T>, DeviceError> {
         self.synchronize()?;
-        let mut values = Vec::with_capacity(from.len);
-        // SAFETY: the copy below writes all `len` values; any bytes are a T (`Plain`).
-        #[expect(clippy::uninit_vec, reason = "written by the copy below")]
-        unsafe {
-            values.set_len(from.len);
-        }
+        // SAFETY: any bytes are a T (`Plain`).
+        let zero: T = unsafe { std::mem::zeroed() };
+        let mut values = vec![zero; from.len];
         if from.len > 0 {
             // SAFETY: `from` borrows an array of at least `len` values.
             unsafe { result::memcpy_dtoh_sync(&mut values, from.address) }.map_err(|e| refused("cuMemcpyDtoH", e))?;

@@ -262,8 +262,8 @@ impl CudaGraph {
 
 impl Drop for CudaGraph {
     fn drop(&mut self) {
-        // SAFETY: nobody has the handle any more; the driver keeps what a running launch needs.
         let done = self.context.bind().and_then(|()| {
+            // SAFETY: nobody has the handle any more; the driver keeps what a running launch needs.
             unsafe { result::graph::exec_destroy(self.exec) }.map_err(|e| refused("cuGraphExecDestroy", e))
         });
         if let Err(error) = done {

@@ -312,6 +312,12 @@ impl DeviceSegmenter {
         while self.flights.front().is_some_and(|flight| !flight.legs.is_empty()) {
             self.land(clocks);
         }
+        // Decoders have few surfaces: what was read goes back now, also that of an input size that is seldom used.
+        for stage in self.network.stages_mut() {
+            if let Err(error) = stage.table.release() {
+                tracing::warn!("{error}");
+            }
+        }
         let answers = self.flights.pop_front().map(|flight| flight.answers);
         let answer = |answer: Option<_>| answer.unwrap_or(Err(SegmentError::Batch));
         answers.unwrap_or_default().into_iter().map(answer).collect()

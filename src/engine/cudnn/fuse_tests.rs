@@ -41,7 +41,7 @@ fn a_residual_block_is_three_convolutions() {
     );
     assert_eq!(steps.steps.len(), 3);
     let arena = plan(&lives(&steps));
-    assert!(arena.bytes <= steps.buffers.iter().map(Buffer::bytes).sum());
+    assert!(arena.bytes <= steps.buffers.iter().map(Buffer::bytes).sum::<usize>());
 }
 
 #[test]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::DeviceNetError;
 use crate::device::{CudaStream, Device, DeviceError, DeviceSlice, Event, PinnedBuffer, Timing};
-use crate::geometry::{ImageSize, Letterbox};
 use crate::instances::{Detection, GridValues, MaskGrids, MaskRuns};
 use crate::ops::NetworkBox;
 use crate::ops::detections::launch::DeviceDetections;
@@ -25,7 +24,7 @@ pub(super) struct Answers {
     /// Detections a picture at most.
     most: usize,
     drawn: bool,
-    sources: Vec<ImageSize>,
+    pictures: usize,
 }
 
 struct MaskAnswers {
@@ -105,22 +104,21 @@ impl Answers {
             done: device.event(Timing::Yes)?,
             most,
             drawn: false,
-            sources: Vec::with_capacity(batch),
+            pictures: 0,
         })
     }
 
-    /// Queues the copies of a batch with pictures at `placed`.
+    /// Queues the copies of a batch of `pictures`.
     pub(super) fn fetch(
         &mut self,
         stream: &CudaStream,
         found: &DeviceDetections,
         masks: Option<(DeviceSlice<'_, u8>, &DeviceEncodeRle)>,
-        placed: &[Letterbox],
+        pictures: usize,
     ) -> Result<(), DeviceError> {
-        self.sources.clear();
-        self.sources.extend(placed.iter().map(|letterbox| letterbox.source));
-        let all = placed.len() * self.most;
-        stream.download(found.counts().part(0, placed.len())?, &mut self.counts)?;
+        self.pictures = pictures;
+        let all = pictures * self.most;
+        stream.download(found.counts().part(0, pictures)?, &mut self.counts)?;
         stream.download(found.boxes().part(0, all)?, &mut self.boxes)?;
         stream.download(found.scores().part(0, all)?, &mut self.scores)?;
         stream.download(found.class_ids().part(0, all)?, &mut self.class_ids)?;
@@ -140,9 +138,9 @@ impl Answers {
         let millis = self.done.millis_since(start)?;
         let (counts, boxes) = (self.counts.read()?, self.boxes.read()?);
         let (scores, class_ids) = (self.scores.read()?, self.class_ids.read()?);
-        let mut pictures = Vec::with_capacity(self.sources.len());
-        for picture in 0..self.sources.len() {
-            let (first, count) = (picture * self.most, counts[picture] as usize);
+        let mut pictures = Vec::with_capacity(self.pictures);
+        for (picture, &count) in counts.iter().enumerate().take(self.pictures) {
+            let (first, count) = (picture * self.most, count as usize);
             if count > self.most {
                 return Err(DeviceNetError::Count {
                     picture,

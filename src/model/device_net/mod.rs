@@ -246,6 +246,11 @@ impl<S: InputStage> DeviceMaskRcnn<S> {
         Ok((plan.stage_mut(), &self.core.stream))
     }
 
+    /// Every plan's input stage: what they hold of pictures that were read can go.
+    pub fn stages_mut(&mut self) -> impl Iterator<Item = &mut S> {
+        self.plans.iter_mut().map(Plan::stage_mut)
+    }
+
     /// Queues what the current plan's stage was shown; `placed`: where each picture lies in the input. At most
     /// [`BATCHES_IN_FLIGHT`] are on their way.
     pub fn submit(&mut self, placed: &[Letterbox], masks: Masks) -> Result<(), DeviceNetError> {
@@ -264,8 +269,5 @@ impl<S: InputStage> DeviceMaskRcnn<S> {
 /// The first start on a machine takes minutes, and a person shall see why.
 fn say_progress(progress: Progress<'_>) {
     let Progress { layer, done, of } = progress;
-    if done == 0 {
-        tracing::warn!("cuDNN: choosing how to compute {of} kinds of layers; kept for the next start");
-    }
     tracing::info!("cuDNN: layer {layer}, {done} of {of}");
 }

@@ -184,7 +184,7 @@ impl<S: InputStage> Plan<S> {
             stream,
             &self.parts.select,
             drawn.map(|m| (m.grids.slice(), &m.encode)),
-            placed,
+            placed.len(),
         )?;
         self.submitted += 1;
         Ok(())
