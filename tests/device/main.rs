@@ -13,6 +13,7 @@ mod device_room;
 #[cfg(feature = "gstreamer")]
 mod gst_cuda;
 mod masks;
+mod network;
 mod overlay;
 mod preprocess;
 mod proposals;

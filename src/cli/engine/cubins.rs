@@ -42,7 +42,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let bytes: usize = compiled.iter().map(|one| one.cubin.len()).sum();
     let kernels: usize = compiled.iter().map(|one| one.kernels.len()).sum::<usize>() / sms.len().max(1);
-    crate::cli::answer(&format!(
+    crate::cli::answer(format!(
         "{kernels} kernels of {} sources for {} architectures, {} kB: set {FOLDER_VARIABLE}={}",
         sources.len(),
         sms.len(),
