@@ -11,7 +11,7 @@ export MASKCAST_DATA ?= $(abspath ../shared/data)
 NVRTC_VERSION := 13.0.88
 SECONDS_OF_DEMO ?= 20
 
-.PHONY: help demo test lint deps openvino nvrtc cuda-standin cudnn-standin oracle build bench bench-cpu parity training-parity train gallery
+.PHONY: help demo test lint deps openvino nvrtc cuda-standin cudnn-standin barriers sanitize oracle build bench bench-cpu parity training-parity train gallery
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -66,6 +66,25 @@ cudnn-standin: ## the cuDNN of the tests
 	mv "$(CUDNN_STANDIN)/lib/libcudnn.so.9.part" "$(CUDNN_STANDIN)/lib/libcudnn.so.9"
 
 test: export MASKCAST_CUDNN_DIR := $(CUDNN_STANDIN)/lib
+
+barriers: nvrtc cuda-standin openvino ## shows for each barrier of the CUDA kernels that a check fails without it
+	MASKCAST_CUDA_STANDIN="$(STANDIN)/lib" MASKCAST_NVRTC_DIR="$(NVRTC)" \
+	  cargo test --locked --test device -- --ignored --nocapture barriers::
+
+# Link-time code of the compiler's sanitizer must be in the process before ours: LD_PRELOAD. Leaks are looked at elsewhere:
+# libraries of the system keep what they have until the end.
+sanitize: nvrtc openvino ## the CUDA kernels under AddressSanitizer: a store out of bounds is named with its .cu line
+	cd tests/cuda_standin && CUDA_STANDIN_CXXFLAGS=-fsanitize=address \
+	  cargo build --locked --release --target-dir "$(STANDIN)-sanitized"
+	mkdir -p "$(STANDIN)-sanitized/lib"
+	cp "$(STANDIN)-sanitized/release/libcuda.so" "$(STANDIN)-sanitized/lib/libcuda.so.1"
+	cargo test --locked --test device --no-run
+	cargo test --locked --test device --no-run --message-format=json 2>/dev/null \
+	  | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep /device- > "$(STANDIN)-sanitized/tests"
+	MASKCAST_SANITIZED=1 MASKCAST_CUDA_STANDIN="$(STANDIN)-sanitized/lib" MASKCAST_NVRTC_DIR="$(NVRTC)" \
+	  LD_PRELOAD="$$(cc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
+	  "$$(cat "$(STANDIN)-sanitized/tests")" --skip gst_cuda
+
 test: export MASKCAST_CUDA_STANDIN ?= $(STANDIN)/lib
 test: export MASKCAST_NVRTC_DIR ?= $(NVRTC)
 
