@@ -25,10 +25,11 @@ test: deps openvino nvrtc cuda-standin cudnn-standin oracle ## every test that n
 	cargo check --locked --quiet --no-default-features --features pipeline
 	@test -d "$(MASKCAST_DATA)" || echo "not run: real footage and the published COCO results: no data at $(MASKCAST_DATA)"
 
-lint: deps ## formatting and clippy, of the whole, of the light half alone and of the build without GStreamer
+lint: deps ## formatting and clippy, of the whole, of its parts alone and of the stand-in driver
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --no-default-features --lib -- -D warnings
+	cd tests/cuda_standin && cargo fmt --check && cargo clippy --locked --target-dir "$(STANDIN)" -- -D warnings
 	cargo clippy --locked --no-default-features --features pipeline -- -D warnings
 
 build: deps openvino ## the release program

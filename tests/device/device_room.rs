@@ -2,7 +2,6 @@
 
 use std::ffi::{CString, c_char, c_int};
 use std::process::Command;
-use std::sync::Mutex;
 
 use maskcast::device::{Device, DeviceError, LaunchShape, Timing, arg};
 use maskcast::device::{KernelSource, Kernels};

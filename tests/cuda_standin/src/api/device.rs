@@ -187,6 +187,7 @@ fn expect_context(context: P) -> Outcome {
         0 => Ok(()),
         PRIMARY if driver.retained > 0 => Ok(()),
         PRIMARY => Err(INVALID_CONTEXT),
-        _ => driver.contexts.get(context).map(|()| ()).map_err(|_| INVALID_CONTEXT),
+        _ if driver.contexts.get(context).is_ok() => Ok(()),
+        _ => Err(INVALID_CONTEXT),
     }
 }
