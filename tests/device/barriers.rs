@@ -11,7 +11,11 @@ use super::standin;
 const SEEDS: [&str; 4] = ["1", "2", "3", "4"];
 
 /// `(path:line of the barrier, why no order shows that it is needed)`.
-const ARGUED: &[(&str, &str)] = &[];
+const ARGUED: &[(&str, &str)] = &[(
+    "ops/select.cuh:47",
+    "sort_keys ends with a barrier, as it says; where it sorted at most 32 keys its last step is one of a warp, and the \
+     kernels of today go on with such keys in the warp that sorted them",
+)];
 
 /// Which tests of this binary run a file's kernels.
 fn tests_of(place: &str) -> &'static [&'static str] {
