@@ -7,8 +7,8 @@
 #![allow(unsafe_code)]
 
 mod barriers;
-mod detections;
 mod cudnn;
+mod detections;
 mod device_room;
 #[cfg(feature = "gstreamer")]
 mod gst_cuda;
