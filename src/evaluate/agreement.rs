@@ -56,6 +56,8 @@ pub struct Totals {
     pub max_score_shift: Option<f64>,
     /// Of the furthest edge of each box.
     pub mean_edge_shift_px: Option<f64>,
+    /// Of all but the hundredth that moved most.
+    pub p99_edge_shift_px: Option<f64>,
     pub max_edge_shift_px: Option<f64>,
 }
 
@@ -132,7 +134,8 @@ impl Agreement {
         let pairs = || self.pictures.iter().flat_map(|(_, p)| &p.pairs);
         let ious: Vec<f64> = pairs().filter_map(|pair| pair.mask_iou).collect();
         let shifts: Vec<f64> = pairs().map(|pair| pair.score_shift.abs()).collect();
-        let edges: Vec<f64> = pairs().map(|pair| pair.edge_shift_px).collect();
+        let mut edges: Vec<f64> = pairs().map(|pair| pair.edge_shift_px).collect();
+        edges.sort_by(f64::total_cmp);
         Totals {
             pictures: self.pictures.len(),
             matched: shifts.len(),
@@ -143,7 +146,8 @@ impl Agreement {
             mean_score_shift: mean(&shifts),
             max_score_shift: shifts.iter().copied().max_by(f64::total_cmp),
             mean_edge_shift_px: mean(&edges),
-            max_edge_shift_px: edges.iter().copied().max_by(f64::total_cmp),
+            p99_edge_shift_px: edges.get(edges.len().saturating_sub(1) * 99 / 100).copied(),
+            max_edge_shift_px: edges.last().copied(),
         }
     }
 

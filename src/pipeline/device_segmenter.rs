@@ -96,9 +96,9 @@ impl DeviceSegmenter {
     ) -> Result<DeviceSegmenter, DeviceNetError> {
         let network = DeviceMaskRcnn::load(recipe, options, &[preprocess::launch::SOURCE])?;
         let most_pictures = cameras.clamp(1, MOST_PICTURES);
-        let slots = BATCHES_IN_FLIGHT * most_pictures.next_power_of_two();
         Ok(DeviceSegmenter {
-            ring: UploadRing::new(network.device(), "upload", slots)?,
+            // Slots are allocated as they are needed.
+            ring: UploadRing::new(network.device(), "upload", BATCHES_IN_FLIGHT * MOST_PICTURES)?,
             network_limit: network.recipe().test.detections,
             network,
             paster: Paster::default(),

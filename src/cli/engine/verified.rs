@@ -154,8 +154,9 @@ impl Verified {
         line(
             "box edges moved by",
             format!(
-                "mean {} px, largest {}",
+                "mean {} px, 99 of 100 within {}, largest {}",
                 number(totals.mean_edge_shift_px),
+                number(totals.p99_edge_shift_px),
                 number(totals.max_edge_shift_px)
             ),
         );
