@@ -73,7 +73,7 @@ fn kernels_take_what_the_table_says() {
         let _ = writeln!(text, "{name} {shared} {}", registers.join(" "));
     }
     assert!(faults.is_empty(), "{faults:#?}");
-    let path = root().join("tests/snapshots/kernel_resources.txt");
+    let path = root().join("tests/data/kernel_resources.txt");
     if std::env::var_os("MASKCAST_BLESS").is_some() {
         std::fs::write(&path, &text).unwrap();
     }
