@@ -1,12 +1,4 @@
-//! NVIDIA's inference libraries: whether they load, and which version they say they are. Nothing is computed with them
-//! here.
-
-/// A library to look for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Library {
-    Cudnn,
-    TensorRt,
-}
+//! TensorRT: whether it loads, and which version it says it is. Nothing is computed with it here.
 
 /// A library that loads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,51 +17,32 @@ pub enum LibraryError {
     Symbol { soname: &'static str, symbol: &'static str },
 }
 
-/// Loads the newest version there is, and asks it.
-pub fn probe(library: Library) -> Result<Found, LibraryError> {
-    let tried: &'static [&'static str] = match library {
-        Library::Cudnn => &["libcudnn.so.9", "libcudnn.so.8", "libcudnn.so"],
-        Library::TensorRt => &[
-            "libnvinfer.so.11",
-            "libnvinfer.so.10",
-            "libnvinfer.so.8",
-            "libnvinfer.so",
-        ],
-    };
+/// Loads the newest TensorRT there is, and asks it for its version.
+pub fn probe_tensorrt() -> Result<Found, LibraryError> {
+    let tried: &'static [&'static str] = &[
+        "libnvinfer.so.11",
+        "libnvinfer.so.10",
+        "libnvinfer.so.8",
+        "libnvinfer.so",
+    ];
     for soname in tried {
         // SAFETY: loading runs the library's initialisers. The sonames are NVIDIA's and are searched for on the
         // system's own library path only, as for any program that links them.
         let Ok(loaded) = (unsafe { libloading::Library::new(soname) }) else {
             continue;
         };
-        let version = match library {
-            Library::Cudnn => cudnn_version(&loaded).map(|v| dotted(v, 90_000)),
-            Library::TensorRt => tensorrt_version(&loaded).map(|v| dotted(v, 100_000)),
-        };
-        // Unloading either library is known to crash at exit in some versions: keep it until the process ends.
+        let version = tensorrt_version(&loaded).map(dotted);
+        // Unloading it is known to crash at exit in some versions: keep it until the process ends.
         std::mem::forget(loaded);
         return match version {
             Some(version) => Ok(Found { soname, version }),
             None => Err(LibraryError::Symbol {
                 soname,
-                symbol: match library {
-                    Library::Cudnn => "cudnnGetVersion",
-                    Library::TensorRt => "getInferLibVersion",
-                },
+                symbol: "getInferLibVersion",
             }),
         };
     }
     Err(LibraryError::Absent { tried })
-}
-
-fn cudnn_version(library: &libloading::Library) -> Option<u64> {
-    // SAFETY: cudnn.h declares `size_t cudnnGetVersion(void)`; it needs no context and cannot fail.
-    let version = unsafe {
-        library
-            .get::<unsafe extern "C" fn() -> usize>(b"cudnnGetVersion\0")
-            .ok()?()
-    };
-    u64::try_from(version).ok()
 }
 
 fn tensorrt_version(library: &libloading::Library) -> Option<u64> {
@@ -82,9 +55,9 @@ fn tensorrt_version(library: &libloading::Library) -> Option<u64> {
     u64::try_from(version).ok()
 }
 
-/// Both libraries write major * 1000 + minor * 100 + patch up to version 8, and major * 10000 + ... from `wide_from` on.
-fn dotted(version: u64, wide_from: u64) -> String {
-    let unit = if version >= wide_from { 10_000 } else { 1_000 };
+/// It writes major * 1000 + minor * 100 + patch up to version 8, and major * 10000 + ... from 10 on.
+fn dotted(version: u64) -> String {
+    let unit = if version >= 100_000 { 10_000 } else { 1_000 };
     format!("{}.{}.{}", version / unit, version % unit / 100, version % 100)
 }
 
@@ -94,19 +67,15 @@ mod tests {
 
     #[test]
     fn versions_of_both_numberings_are_read() {
-        assert_eq!(dotted(8907, 90_000), "8.9.7");
-        assert_eq!(dotted(90100, 90_000), "9.1.0");
-        assert_eq!(dotted(8601, 100_000), "8.6.1");
-        assert_eq!(dotted(100_302, 100_000), "10.3.2");
+        assert_eq!(dotted(8601), "8.6.1");
+        assert_eq!(dotted(100_302), "10.3.2");
     }
 
     #[test]
     fn an_absent_library_names_what_was_tried() {
-        for library in [Library::Cudnn, Library::TensorRt] {
-            match probe(library) {
-                Ok(found) => assert!(found.version.split('.').count() == 3, "{found:?}"),
-                Err(e) => assert!(e.to_string().contains(".so"), "{e}"),
-            }
+        match probe_tensorrt() {
+            Ok(found) => assert!(found.version.split('.').count() == 3, "{found:?}"),
+            Err(e) => assert!(e.to_string().contains(".so"), "{e}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::report::{Finding, Group, Need, Status};
 use crate::device;
-use crate::device::libraries::{self, Library};
+use crate::device::libraries;
 use crate::engine;
 
 pub(super) fn probe(findings: &mut Vec<Finding>) {
@@ -28,17 +28,27 @@ pub(super) fn probe(findings: &mut Vec<Finding>) {
             }
         )
     });
-    let shown = |found: Result<libraries::Found, libraries::LibraryError>| {
-        found
-            .map(|f| format!("{} ({})", f.version, f.soname))
-            .map_err(|e| e.to_string())
-    };
     findings.extend(findings_of(
         openvino,
         cuda,
-        shown(libraries::probe(Library::Cudnn)),
-        shown(libraries::probe(Library::TensorRt)),
+        engine::cudnn::probe().map_err(|e| e.to_string()),
+        kernel_code(),
+        libraries::probe_tensorrt()
+            .map(|f| format!("{} ({})", f.version, f.soname))
+            .map_err(|e| e.to_string()),
     ));
+}
+
+/// Where the machine code of our kernels would come from.
+fn kernel_code() -> Outcome {
+    if let Some(folder) = std::env::var_os(device::cubins::FOLDER_VARIABLE).filter(|f| !f.is_empty()) {
+        return Ok(format!("packed in {}", folder.display()));
+    }
+    let compiler = device::nvrtc::version().map_err(|e| e.to_string())?;
+    Ok(format!(
+        "compiled at the first start by NVRTC {}.{}",
+        compiler.0, compiler.1
+    ))
 }
 
 /// What the processor computes in by itself, and what it lacks.
@@ -64,7 +74,7 @@ fn driver_install(os_release: &str) -> &'static str {
     }
 }
 
-fn findings_of(openvino: Outcome, cuda: Outcome, cudnn: Outcome, tensorrt: Outcome) -> [Finding; 4] {
+fn findings_of(openvino: Outcome, cuda: Outcome, cudnn: Outcome, kernels: Outcome, tensorrt: Outcome) -> [Finding; 5] {
     let finding = |key, title: &str, need, outcome: Outcome, gives, install: &str| Finding {
         key,
         group: Group::Inference,
@@ -90,7 +100,7 @@ fn findings_of(openvino: Outcome, cuda: Outcome, cudnn: Outcome, tensorrt: Outco
             "NVIDIA driver",
             Need::Optional,
             cuda,
-            "an NVIDIA GPU; this version runs networks on the processor only",
+            "an NVIDIA GPU: executor cudnn, and auto takes it",
             driver_install(&os_release),
         ),
         finding(
@@ -98,8 +108,16 @@ fn findings_of(openvino: Outcome, cuda: Outcome, cudnn: Outcome, tensorrt: Outco
             "cuDNN",
             Need::Optional,
             cudnn,
-            "an NVIDIA GPU without a plan file; not used by this version",
-            "pip install nvidia-cudnn-cu13",
+            "networks on an NVIDIA GPU",
+            "pip install nvidia-cudnn-cu13, then set MASKCAST_CUDNN_DIR to its nvidia/cudnn/lib",
+        ),
+        finding(
+            "kernels",
+            "CUDA kernels",
+            Need::Optional,
+            kernels,
+            "what runs between the layers on an NVIDIA GPU",
+            "pip install nvidia-cuda-nvrtc==13.0.88, then set MASKCAST_NVRTC_DIR to its nvidia/cu13/lib",
         ),
         finding(
             "tensorrt",
@@ -126,15 +144,23 @@ mod tests {
     #[test]
     fn only_openvino_is_needed() {
         let no = || Err("libx.so: cannot open".to_owned());
-        let findings = findings_of(Ok("2026.4".to_owned()), no(), no(), no());
+        let findings = findings_of(Ok("2026.4".to_owned()), no(), no(), no(), no());
         let missing: Vec<(&str, bool)> = findings
             .iter()
             .filter(|f| f.status == Status::Missing)
             .map(|f| (f.key, f.need == Need::MainJob))
             .collect();
-        assert_eq!(missing, [("cuda", false), ("cudnn", false), ("tensorrt", false)]);
+        assert_eq!(
+            missing,
+            [
+                ("cuda", false),
+                ("cudnn", false),
+                ("kernels", false),
+                ("tensorrt", false)
+            ]
+        );
         assert_eq!((findings[0].status, findings[0].found.as_str()), (Status::Ok, "2026.4"));
-        let without = findings_of(no(), no(), no(), no());
+        let without = findings_of(no(), no(), no(), no(), no());
         assert_eq!((without[0].status, without[0].need), (Status::Missing, Need::MainJob));
         assert_eq!(driver_install("NAME=x\nID=ubuntu\n"), "sudo ubuntu-drivers install");
         assert_eq!(driver_install("ID=debian\n"), "sudo apt-get install nvidia-driver");

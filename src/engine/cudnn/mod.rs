@@ -97,6 +97,11 @@ pub struct Cudnn {
     weights: HashMap<[u8; 32], Arc<Uploaded>>,
 }
 
+/// Loads the library and asks it for its version, for `doctor`.
+pub fn probe() -> Result<String, EngineError> {
+    Ok(library::load()?.to_string())
+}
+
 impl Cudnn {
     pub fn open(device: &Device, settings: Settings) -> Result<Cudnn, EngineError> {
         let version = library::load()?;
