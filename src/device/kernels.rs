@@ -222,7 +222,7 @@ impl Kernel {
         }
         .map_err(|e| DeviceError::Kernel {
             kernel: self.name.clone(),
-            reason: format!("{} blocks of {} threads: {}", gx * gy * gz, bx * by * bz, words(e)),
+            reason: format!("{gx}x{gy}x{gz} blocks of {bx}x{by}x{bz} threads: {}", words(e)),
         })
     }
 }

@@ -116,8 +116,10 @@ impl CudaStream {
         // its closure's own call fails in the driver.
         unsafe { result::stream::begin_capture(self.raw, mode) }.map_err(|e| refused("cuStreamBeginCapture", e))?;
         *self.capturing.borrow_mut() = Some(Vec::new());
+        let open = OpenCapture(self);
         let queued = queue();
         let fences = self.capturing.borrow_mut().take().unwrap_or_default();
+        std::mem::forget(open); // ended on the next line
         // SAFETY: capture began above on this stream.
         let ended = unsafe { result::stream::end_capture(self.raw) };
         if let (Err(_), Ok(unused)) = (&queued, ended) {
@@ -160,6 +162,20 @@ impl CudaStream {
             return Ok(());
         }
         fence.raise(self)
+    }
+}
+
+/// A capture that nobody ends: a stream left capturing by a panic would swallow all later work.
+struct OpenCapture<'a>(&'a CudaStream);
+
+impl Drop for OpenCapture<'_> {
+    fn drop(&mut self) {
+        self.0.capturing.replace(None);
+        // SAFETY: the stream is capturing: this exists between the beginning and the end only.
+        if let Ok(graph) = unsafe { result::stream::end_capture(self.0.raw) } {
+            // SAFETY: the graph just captured; nobody else has it.
+            let _ = unsafe { result::graph::destroy(graph) };
+        }
     }
 }
 

@@ -123,6 +123,7 @@ impl Core {
             metrics: Arc::clone(&metrics),
             durations: Durations::default(),
             failures: 0,
+            last_ticket: 0,
         };
         let engine = thread("engine", move || engine.run())?;
         let doors = cameras.into_iter().enumerate().map(|(index, camera)| Admission {

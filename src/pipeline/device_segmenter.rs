@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
-use super::engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
+use super::engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter, Ticket};
 use super::segmenter::{SegmentError, merged, view};
 use crate::device::{CudaStream, Device, DeviceError, Kernels, TensorViewMut, UploadRing};
 use crate::frame::Image;
@@ -21,6 +21,9 @@ use crate::time::Clocks;
 
 /// Pictures in a batch at most: beyond, a batch takes longer and is no more efficient.
 const MOST_PICTURES: usize = 16;
+
+/// Of pictures that are waited for at once.
+const ALONE: Ticket = Ticket(0);
 
 /// A network on a GPU, with what brings pictures there and turns its answer into instances.
 pub struct DeviceSegmenter {
@@ -66,6 +69,7 @@ impl PictureStage {
 
 /// Pictures that were submitted together.
 struct Flight {
+    ticket: Ticket,
     answers: Vec<Option<Result<Segmented, SegmentError>>>,
     /// Batches on their way, oldest first.
     legs: VecDeque<Leg>,
@@ -142,16 +146,22 @@ impl DeviceSegmenter {
     pub fn warm_up(&mut self, size: ImageSize, clocks: &dyn Clocks) -> Result<(), SegmentError> {
         let grey = vec![114u8; 3 * size.area() as usize];
         let image = Image::packed(crate::frame::PixelFormat::Rgb8, size, grey).map_err(PreprocessError::Image)?;
-        for count in [1, self.most_pictures] {
+        // Any number of cameras may have a picture ready.
+        let powers = (0..)
+            .map(|power| 1 << power)
+            .take_while(|&count| count < self.most_pictures);
+        for count in powers.chain([self.most_pictures]).collect::<Vec<usize>>() {
             for _ in 0..3 {
                 let asked = Asked {
                     image: image.clone(),
                     masks: MaskBranch::Run,
                 };
-                self.depart(vec![asked; count], clocks);
-                self.arrive(clocks).into_iter().collect::<Result<Vec<_>, _>>()?;
+                self.depart(ALONE, vec![asked; count], clocks);
+                self.arrive(ALONE, clocks).into_iter().collect::<Result<Vec<_>, _>>()?;
             }
         }
+        // A size that comes up later must not stop the cameras for minutes.
+        self.network.stop_tuning();
         Ok(())
     }
 
@@ -178,8 +188,8 @@ impl DeviceSegmenter {
     fn find_all(&mut self, asked: Vec<Asked>, clocks: &dyn Clocks) -> Result<Vec<Segmented>, SegmentError> {
         let mut found = Vec::with_capacity(asked.len());
         for some in asked.chunks(self.most_pictures) {
-            self.depart(some.to_vec(), clocks);
-            for answer in self.arrive(clocks) {
+            self.depart(ALONE, some.to_vec(), clocks);
+            for answer in self.arrive(ALONE, clocks) {
                 found.push(answer?);
             }
         }
@@ -187,8 +197,9 @@ impl DeviceSegmenter {
     }
 
     /// Queues pictures of any sizes.
-    fn depart(&mut self, asked: Vec<Asked>, clocks: &dyn Clocks) {
+    fn depart(&mut self, ticket: Ticket, asked: Vec<Asked>, clocks: &dyn Clocks) {
         let mut flight = Flight {
+            ticket,
             answers: asked.iter().map(|_| None).collect(),
             legs: VecDeque::new(),
         };
@@ -226,6 +237,16 @@ impl DeviceSegmenter {
         }
     }
 
+    /// Pictures that the plan for `count` of them has room for: a larger one that is ready is better than one to be made.
+    fn batch_for(&self, network: ImageSize, count: usize) -> usize {
+        let ready = self
+            .network
+            .ready_batches(network)
+            .filter(|&batch| batch >= count)
+            .min();
+        ready.unwrap_or_else(|| count.next_power_of_two().min(self.most_pictures.max(count)))
+    }
+
     /// Queues one batch.
     fn send(
         &mut self,
@@ -236,7 +257,7 @@ impl DeviceSegmenter {
         while self.flights.iter().map(|flight| flight.legs.len()).sum::<usize>() >= BATCHES_IN_FLIGHT {
             self.land(clocks);
         }
-        let batch = group.len().next_power_of_two();
+        let batch = self.batch_for(network, group.len());
         let (mean, std) = self.network.rgb_mean_std();
         let resampling = self.network.resampling();
         self.network.prepare(network, batch, |device, kernels| {
@@ -264,8 +285,12 @@ impl DeviceSegmenter {
             false => Masks::No,
         };
         self.network.submit(&fits, masks)?;
-        let (stage, stream) = self.network.stage_mut()?;
-        stage.table.mark(stream).map_err(DeviceNetError::from)?;
+        // From here on the batch is on its way, and must be landed whatever happens.
+        if let Ok((stage, stream)) = self.network.stage_mut()
+            && let Err(error) = stage.table.mark(stream)
+        {
+            tracing::warn!("{error}");
+        }
         Ok(Leg {
             network,
             batch,
@@ -307,10 +332,16 @@ impl DeviceSegmenter {
         }
     }
 
-    /// Waits for the pictures that departed first.
-    fn arrive(&mut self, clocks: &dyn Clocks) -> Vec<Result<Segmented, SegmentError>> {
-        while self.flights.front().is_some_and(|flight| !flight.legs.is_empty()) {
-            self.land(clocks);
+    /// Waits for the pictures of `ticket`. Those of flights before it, which nobody asked for, are let go once they are back.
+    fn arrive(&mut self, ticket: Ticket, clocks: &dyn Clocks) -> Vec<Result<Segmented, SegmentError>> {
+        while let Some(flight) = self.flights.front() {
+            if !flight.legs.is_empty() {
+                self.land(clocks);
+            } else if flight.ticket < ticket {
+                self.flights.pop_front();
+            } else {
+                break;
+            }
         }
         // Decoders have few surfaces: what was read goes back now, also that of an input size that is seldom used.
         for stage in self.network.stages_mut() {
@@ -318,7 +349,8 @@ impl DeviceSegmenter {
                 tracing::warn!("{error}");
             }
         }
-        let answers = self.flights.pop_front().map(|flight| flight.answers);
+        let flight = self.flights.pop_front_if(|flight| flight.ticket == ticket);
+        let answers = flight.map(|flight| flight.answers);
         let answer = |answer: Option<_>| answer.unwrap_or(Err(SegmentError::Batch));
         answers.unwrap_or_default().into_iter().map(answer).collect()
     }
@@ -344,13 +376,13 @@ fn on_host(image: &Image) -> Result<Image, SegmentError> {
 }
 
 impl Segmenter for DeviceSegmenter {
-    fn submit(&mut self, asked: Vec<Asked>, clocks: &dyn Clocks) {
-        self.depart(asked, clocks);
+    fn submit(&mut self, ticket: Ticket, asked: Vec<Asked>, clocks: &dyn Clocks) {
+        self.depart(ticket, asked, clocks);
     }
 
-    fn collect(&mut self, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>> {
+    fn collect(&mut self, ticket: Ticket, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>> {
         let text = |answer: Result<_, SegmentError>| answer.map_err(|e| e.to_string());
-        self.arrive(clocks).into_iter().map(text).collect()
+        self.arrive(ticket, clocks).into_iter().map(text).collect()
     }
 
     fn capacity(&self) -> Capacity {

@@ -1,12 +1,13 @@
 //! An engine on the executor that a launch file or a command chose.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::device_segmenter::DeviceSegmenter;
-use super::engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
+use super::engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter, Ticket};
 use super::segmenter::{MaskRcnnSegmenter, SegmentError, Unrounded};
 use crate::config::Executor;
-use crate::device::Device;
+use crate::device::{Device, DeviceError};
 use crate::frame::Image;
 use crate::geometry::{ImageSize, Tiling};
 use crate::instances::{ClassMap, Limits};
@@ -62,10 +63,16 @@ impl Engine {
             Executor::TensorRt => Err(LoadError::NoTensorRt),
             Executor::Auto => match on_gpu() {
                 Ok(engine) => Ok(engine),
-                // The engine itself is wrong: it would be on the processor too.
-                Err(LoadError::Cudnn(DeviceNetError::Model(error))) if !is_about_executor(&error) => Err(error.into()),
                 Err(error) => {
-                    tracing::info!("{error}: the processor computes");
+                    match &error {
+                        // Nobody expects a GPU to be used where there is none.
+                        LoadError::Cudnn(DeviceNetError::Device(
+                            DeviceError::NoDriver | DeviceError::NoDevice { .. },
+                        )) => {
+                            tracing::info!("{error}: the processor computes");
+                        }
+                        _ => tracing::warn!("{error}: the processor computes instead"),
+                    }
                     on_cpu()
                 }
             },
@@ -149,6 +156,14 @@ impl Engine {
         }
     }
 
+    /// How long the last batch took on a GPU, from the first launch to the last copy.
+    pub fn device_time(&self) -> Option<Duration> {
+        match self {
+            Engine::Cpu(_) => None,
+            Engine::Cudnn(engine) => Some(engine.device_time()),
+        }
+    }
+
     /// How long the network's parts took for the last picture, or its last tile; `None` where they are one graph.
     pub fn spent(&self) -> Option<Spent> {
         match self {
@@ -158,23 +173,18 @@ impl Engine {
     }
 }
 
-/// The processor may still do it.
-fn is_about_executor(error: &ModelError) -> bool {
-    matches!(error, ModelError::Engine(_))
-}
-
 impl Segmenter for Engine {
-    fn submit(&mut self, asked: Vec<Asked>, clocks: &dyn Clocks) {
+    fn submit(&mut self, ticket: Ticket, asked: Vec<Asked>, clocks: &dyn Clocks) {
         match self {
-            Engine::Cpu(engine) => engine.submit(asked, clocks),
-            Engine::Cudnn(engine) => engine.submit(asked, clocks),
+            Engine::Cpu(engine) => engine.submit(ticket, asked, clocks),
+            Engine::Cudnn(engine) => engine.submit(ticket, asked, clocks),
         }
     }
 
-    fn collect(&mut self, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>> {
+    fn collect(&mut self, ticket: Ticket, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>> {
         match self {
-            Engine::Cpu(engine) => engine.collect(clocks),
-            Engine::Cudnn(engine) => engine.collect(clocks),
+            Engine::Cpu(engine) => engine.collect(ticket, clocks),
+            Engine::Cudnn(engine) => engine.collect(ticket, clocks),
         }
     }
 

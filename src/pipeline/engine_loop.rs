@@ -65,13 +65,17 @@ impl Capacity {
     };
 }
 
+/// Which batch an answer belongs to: a panic in a library must not shift all that come after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
 /// A loaded network: pictures in, instances out, in the order they were given.
 pub trait Segmenter: Send {
-    /// Starts on at least one and at most [`Capacity::pictures`] pictures.
-    fn submit(&mut self, asked: Vec<Asked>, clocks: &dyn Clocks);
-    /// Waits for the batch that was submitted first: one answer a picture. An error names the stage or tensor; the caller
-    /// adds camera and frame.
-    fn collect(&mut self, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>>;
+    /// Starts on at least one and at most [`Capacity::pictures`] pictures. Tickets rise.
+    fn submit(&mut self, ticket: Ticket, asked: Vec<Asked>, clocks: &dyn Clocks);
+    /// Waits for the batch of `ticket`: one answer a picture, none when it was never whole. What was submitted before it
+    /// and not collected is forgotten. An error names the stage or tensor; the caller adds camera and frame.
+    fn collect(&mut self, ticket: Ticket, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>>;
     fn capacity(&self) -> Capacity {
         Capacity::ONE
     }
@@ -90,6 +94,7 @@ pub(super) struct EngineLoop {
     /// Nanoseconds that the last frames took from submission to instances.
     pub(super) durations: Durations,
     pub(super) failures: u64,
+    pub(super) last_ticket: u64,
 }
 
 fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
@@ -100,6 +105,7 @@ fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
 
 /// A batch on its way through the network.
 struct Flight {
+    ticket: Ticket,
     frames: Vec<Flying>,
     /// The network never got it.
     failed: Option<String>,
@@ -186,15 +192,17 @@ impl EngineLoop {
             return Ok(None);
         }
         let (segmenter, clocks) = (&mut self.segmenter, &*self.clocks);
-        let failed = guarded(|| segmenter.submit(asked, clocks)).err();
-        Ok(Some(Flight { frames, failed }))
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        let failed = guarded(|| segmenter.submit(ticket, asked, clocks)).err();
+        Ok(Some(Flight { ticket, frames, failed }))
     }
 
     /// Waits for the network's answers and settles the frames.
     fn arrive(&mut self, flight: Flight) -> Result<(), DeskClosed> {
         let (segmenter, clocks) = (&mut self.segmenter, &*self.clocks);
         let answers = match flight.failed {
-            None => guarded(|| segmenter.collect(clocks)),
+            None => guarded(|| segmenter.collect(flight.ticket, clocks)),
             Some(message) => Err(message),
         };
         let (mut answers, missing) = match answers {

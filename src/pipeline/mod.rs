@@ -26,7 +26,7 @@ mod service;
 pub use assemble::{CameraStateSink, OpenSource, Parts, Pipeline, PipelineError};
 pub use device_segmenter::DeviceSegmenter;
 pub use engine::{Choice, Engine, LoadError};
-pub use engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
+pub use engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter, Ticket};
 pub use metrics::{CameraSnapshot, Latency, Snapshot};
 pub use segmenter::{MaskRcnnSegmenter, SegmentError, Unrounded};
 pub use service::{Service, ServiceError, looks_like_recipe};

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use super::engine_loop::{Asked, MaskBranch, Segmented, Segmenter};
+use super::engine_loop::{Asked, MaskBranch, Segmented, Segmenter, Ticket};
 use crate::frame::{Image, PixelFormat};
 use crate::geometry::{ImageSize, Letterbox, PixelBox, SourcePx, Tile, Tiling};
 use crate::instances::{self, ClassMap, Limits, MaskRuns};
@@ -26,7 +26,7 @@ pub struct MaskRcnnSegmenter {
     network_limit: usize,
     spent: Spent,
     /// Of pictures that were submitted and not collected.
-    answers: VecDeque<Vec<Result<Segmented, String>>>,
+    answers: VecDeque<(Ticket, Vec<Result<Segmented, String>>)>,
 }
 
 /// Why one picture has no instances.
@@ -234,14 +234,18 @@ impl MaskRcnnSegmenter {
 }
 
 impl Segmenter for MaskRcnnSegmenter {
-    fn submit(&mut self, asked: Vec<Asked>, clocks: &dyn Clocks) {
+    fn submit(&mut self, ticket: Ticket, asked: Vec<Asked>, clocks: &dyn Clocks) {
         let answer = |one: Asked| self.find(&one.image, one.masks, clocks).map_err(|e| e.to_string());
         let answers = asked.into_iter().map(answer).collect();
-        self.answers.push_back(answers);
+        self.answers.push_back((ticket, answers));
     }
 
-    fn collect(&mut self, _: &dyn Clocks) -> Vec<Result<Segmented, String>> {
-        self.answers.pop_front().unwrap_or_default()
+    fn collect(&mut self, ticket: Ticket, _: &dyn Clocks) -> Vec<Result<Segmented, String>> {
+        while self.answers.front().is_some_and(|(of, _)| *of < ticket) {
+            self.answers.pop_front();
+        }
+        let found = self.answers.pop_front_if(|(of, _)| *of == ticket);
+        found.map(|(_, answers)| answers).unwrap_or_default()
     }
 
     fn score_threshold(&self) -> f32 {

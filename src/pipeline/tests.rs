@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::assemble::{CameraStateSink, Core, Parts};
-use super::engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter};
+use super::engine_loop::{Asked, Capacity, MaskBranch, Segmented, Segmenter, Ticket};
 use crate::config::{Camera, Idle, Pace, Repeat, SourceUri};
 use crate::frame::{Frame, Image, PixelFormat};
 use crate::geometry::ImageSize;
@@ -50,7 +50,7 @@ enum OnRed {
 
 struct Engine {
     capacity: Capacity,
-    waiting: VecDeque<Vec<Asked>>,
+    waiting: VecDeque<(Ticket, Vec<Asked>)>,
     batches: Arc<Mutex<Vec<usize>>>,
     permits: Arc<Permits>,
     branches: Arc<Mutex<Vec<MaskBranch>>>,
@@ -58,13 +58,14 @@ struct Engine {
 }
 
 impl Segmenter for Engine {
-    fn submit(&mut self, asked: Vec<Asked>, _: &dyn Clocks) {
+    fn submit(&mut self, ticket: Ticket, asked: Vec<Asked>, _: &dyn Clocks) {
         self.batches.lock().expect("lock").push(asked.len());
-        self.waiting.push_back(asked);
+        self.waiting.push_back((ticket, asked));
     }
 
-    fn collect(&mut self, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>> {
-        let batch = self.waiting.pop_front().expect("a batch was submitted");
+    fn collect(&mut self, ticket: Ticket, clocks: &dyn Clocks) -> Vec<Result<Segmented, String>> {
+        let (of, batch) = self.waiting.pop_front().expect("a batch was submitted");
+        assert_eq!(of, ticket);
         self.permits.take();
         batch
             .into_iter()

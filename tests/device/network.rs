@@ -11,7 +11,7 @@ use maskcast::frame::{Image, PixelFormat};
 use maskcast::geometry::{ImageSize, Tiling};
 use maskcast::instances::{Instance, Limits};
 use maskcast::model::Options;
-use maskcast::pipeline::{Asked, Choice, Engine, MaskBranch, Segmenter};
+use maskcast::pipeline::{Asked, Choice, Engine, MaskBranch, Segmenter, Ticket};
 use maskcast::source::{Orientation, read_still};
 use maskcast::time::SystemClocks;
 
@@ -129,19 +129,28 @@ fn pictures_together_get_the_answers_they_get_alone_and_nothing_is_allocated() {
         }
     };
     // Two batches on their way at a time, of four pictures each and then of three.
-    engine.submit(asked(1), &SystemClocks);
-    engine.submit(asked(usize::MAX), &SystemClocks);
-    check(engine.collect(&SystemClocks), 1);
-    engine.submit(asked(2), &SystemClocks);
-    check(engine.collect(&SystemClocks), usize::MAX);
-    check(engine.collect(&SystemClocks), 2);
+    engine.submit(Ticket(1), asked(1), &SystemClocks);
+    engine.submit(Ticket(2), asked(usize::MAX), &SystemClocks);
+    check(engine.collect(Ticket(1), &SystemClocks), 1);
+    engine.submit(Ticket(3), asked(2), &SystemClocks);
+    check(engine.collect(Ticket(2), &SystemClocks), usize::MAX);
+    check(engine.collect(Ticket(3), &SystemClocks), 2);
+    // A batch that nobody asked for does not shift the answers of the next.
+    engine.submit(Ticket(4), asked(1), &SystemClocks);
+    engine.submit(Ticket(5), asked(3), &SystemClocks);
+    check(engine.collect(Ticket(5), &SystemClocks), 3);
+    assert_eq!(engine.collect(Ticket(4), &SystemClocks).len(), 0);
     let allocations = engine.device().unwrap().allocations();
-    for _ in 0..3 {
-        engine.submit(asked(usize::MAX), &SystemClocks);
-        check(engine.collect(&SystemClocks), usize::MAX);
+    for ticket in (6..9).map(Ticket) {
+        engine.submit(ticket, asked(usize::MAX), &SystemClocks);
+        check(engine.collect(ticket, &SystemClocks), usize::MAX);
     }
     assert_eq!(engine.device().unwrap().allocations(), allocations);
-    assert_eq!(engine.collect(&SystemClocks).len(), 0, "nothing is on its way");
+    assert_eq!(
+        engine.collect(Ticket(9), &SystemClocks).len(),
+        0,
+        "nothing is on its way"
+    );
 }
 
 #[test]

@@ -73,12 +73,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let mut segmenter = Engine::load(&args.engine, limits, &choice)?;
     let masks = if args.boxes { MaskBranch::Skip } else { MaskBranch::Run };
-    let mut once = || -> anyhow::Result<(Duration, Spent, usize)> {
+    let mut once = || -> anyhow::Result<Round> {
         let start = SystemClocks.mono_nanos();
         let found = segmenter.find(&image, masks, &SystemClocks)?;
         let nanos = SystemClocks.mono_nanos() - start;
         let whole = Duration::from_nanos(nanos.unsigned_abs());
-        Ok((whole, segmenter.spent().unwrap_or_default(), found.instances.len()))
+        Ok(Round {
+            whole,
+            spent: segmenter.spent(),
+            device: segmenter.device_time(),
+            instances: found.instances.len(),
+        })
     };
     for _ in 0..3 {
         once()?;
@@ -88,7 +93,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         writeln!(out, "ready").context("standard output")?;
         for line in std::io::stdin().lock().lines() {
             line.context("standard input")?;
-            let (whole, _, instances) = once()?;
+            let Round { whole, instances, .. } = once()?;
             writeln!(out, "{:.3} ms, {instances} instances", millis(whole)).context("standard output")?;
             out.flush().context("standard output")?;
         }
@@ -98,10 +103,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for _ in 0..args.rounds {
         rounds.push(once()?);
     }
-    let Some(&(_, _, instances)) = rounds.last() else {
+    let Some(&Round { instances, .. }) = rounds.last() else {
         bail!("no round was run");
     };
-    let median = |part: &dyn Fn(&(Duration, Spent, usize)) -> Duration| {
+    let median = |part: &dyn Fn(&Round) -> Duration| {
         let mut all: Vec<Duration> = rounds.iter().map(part).collect();
         all.sort_unstable();
         millis(all[all.len() / 2])
@@ -126,12 +131,30 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         ("mask head", |s| s.mask_head),
         ("mask selection", |s| s.mask_select),
     ];
-    for (name, part) in parts {
-        crate::cli::answer(format_args!("{name:<16}{:9.2}", median(&|round| part(&round.1))))?;
+    let line = |name: &str, millis: f64| crate::cli::answer(format_args!("{name:<16}{millis:9.2}"));
+    // On a GPU the parts are one graph.
+    if rounds.iter().all(|round| round.spent.is_some()) {
+        let spent = |round: &Round| round.spent.unwrap_or_default();
+        for (name, part) in parts {
+            line(name, median(&|round| part(&spent(round))))?;
+        }
+        line(
+            "before and after",
+            median(&|round| round.whole.saturating_sub(spent(round).total())),
+        )?;
+    } else {
+        line("on the device", median(&|round| round.device.unwrap_or_default()))?;
     }
-    let around = |round: &(Duration, Spent, usize)| round.0.saturating_sub(round.1.total());
-    crate::cli::answer(format_args!("{:<16}{:9.2}", "before and after", median(&around)))?;
-    crate::cli::answer(format_args!("{:<16}{:9.2}", "whole", median(&|round| round.0)))
+    line("whole", median(&|round| round.whole))
+}
+
+/// One picture.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    whole: Duration,
+    spent: Option<Spent>,
+    device: Option<Duration>,
+    instances: usize,
 }
 
 fn millis(duration: Duration) -> f64 {

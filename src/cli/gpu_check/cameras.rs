@@ -13,7 +13,7 @@ use crate::config::{self, Camera, Launch, SourceUri};
 use crate::instances::ClassMap;
 use crate::outlets::Outlet;
 use crate::outlets::publish::{CameraInfo, EngineIdentity, Identity, PublishSettings, Publisher};
-use crate::pipeline::{Asked, MaskBranch, Parts, Pipeline, Segmenter};
+use crate::pipeline::{Asked, MaskBranch, Parts, Pipeline, Segmenter, Ticket};
 use crate::source::{self, Film};
 use crate::time::{Clocks, SystemClocks, nanos};
 use crate::wire::SessionId;
@@ -103,17 +103,22 @@ fn engine_rate(engine: Engine, film: &Film, cameras: usize, each: Duration) -> a
                 masks: MaskBranch::Run,
             }
         });
-        segmenter.submit(asked.collect(), &SystemClocks);
+        let asked: Vec<Asked> = asked.collect();
+        let ticket = Ticket(index as u64);
+        segmenter.submit(ticket, asked, &SystemClocks);
+        ticket
     };
     let start = SystemClocks.mono_nanos();
     let (mut counted_from, mut frames) = (None, 0_usize);
     loop {
         while flying.len() < capacity.batches.max(1) {
-            submit(segmenter.as_mut());
-            flying.push_back(());
+            let ticket = submit(segmenter.as_mut());
+            flying.push_back(ticket);
         }
-        flying.pop_front();
-        for answer in segmenter.collect(&SystemClocks) {
+        let Some(ticket) = flying.pop_front() else {
+            continue; // one was pushed above
+        };
+        for answer in segmenter.collect(ticket, &SystemClocks) {
             answer.map_err(anyhow::Error::msg)?;
             frames += 1;
         }

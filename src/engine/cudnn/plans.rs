@@ -34,6 +34,11 @@ impl Plans {
         }
     }
 
+    /// What is stored is still used.
+    pub(super) fn stop_tuning(&mut self) {
+        self.settings.tuning = Tuning::Off;
+    }
+
     /// Makes what is missing for `convs`. An f32 result for which there is no plan becomes f16, in `convs` too.
     pub(super) fn prepare(
         &mut self,

@@ -24,8 +24,8 @@ use crate::geometry::{ImageSize, Letterbox, Resampling};
 use crate::instances::ClassMap;
 use crate::ops;
 
-/// Input sizes that stay ready.
-const KEPT: usize = 8;
+/// Plans that stay ready: some input sizes, each for several numbers of pictures.
+const KEPT: usize = 16;
 
 /// How to load an engine onto a GPU.
 #[derive(Debug, Clone)]
@@ -69,6 +69,18 @@ pub enum DeviceNetError {
     NothingSubmitted,
     #[error("no plan was made for this yet")]
     NotReady,
+}
+
+impl DeviceNetError {
+    /// Whether the GPU has no room.
+    pub fn is_out_of_memory(&self) -> bool {
+        let of = |error: &DeviceError| matches!(error, DeviceError::OutOfMemory { .. });
+        match self {
+            DeviceNetError::Device(error) => of(error),
+            DeviceNetError::Model(ModelError::Engine(EngineError::Device(error))) => of(error),
+            _ => false,
+        }
+    }
 }
 
 impl From<EngineError> for DeviceNetError {
@@ -217,13 +229,13 @@ impl<S: InputStage> DeviceMaskRcnn<S> {
         &self.core.stream
     }
 
-    /// Makes the plan for an input size and a number of pictures the current one. A new one takes seconds the first time
-    /// on a machine; `stage` makes what writes its input.
+    /// Makes the plan for an input size and a number of pictures the current one. A new one takes seconds, and
+    /// minutes the first time on a machine where layers are timed; `stage` makes what writes its input.
     pub fn prepare(
         &mut self,
         network: ImageSize,
         batch: usize,
-        stage: impl FnOnce(&Device, &Kernels) -> Result<S, DeviceError>,
+        stage: impl Fn(&Device, &Kernels) -> Result<S, DeviceError>,
     ) -> Result<(), DeviceNetError> {
         let known = self.plans.iter().position(|p| p.size == network && p.batch == batch);
         match known {
@@ -232,12 +244,32 @@ impl<S: InputStage> DeviceMaskRcnn<S> {
                 if self.plans.len() >= KEPT {
                     self.plans.remove(0); // before the new one: they are large
                 }
-                let stage = stage(&self.core.device, &self.core.kernels)?;
-                let plan = Plan::new(&mut self.core, network, batch, stage)?;
+                let plan = loop {
+                    let stage = stage(&self.core.device, &self.core.kernels)?;
+                    match Plan::new(&mut self.core, network, batch, stage) {
+                        // Room is made by what was used longest ago; the last two may be on their way.
+                        Err(error) if error.is_out_of_memory() && self.plans.len() > BATCHES_IN_FLIGHT => {
+                            tracing::warn!("{error}: a plan that was not used lately goes");
+                            self.plans.remove(0);
+                        }
+                        made => break made?,
+                    }
+                };
                 self.plans.push(plan);
             }
         }
         Ok(())
+    }
+
+    /// Numbers of pictures that plans for `network` are there for.
+    pub fn ready_batches(&self, network: ImageSize) -> impl Iterator<Item = usize> {
+        let of_size = self.plans.iter().filter(move |plan| plan.size == network);
+        of_size.map(|plan| plan.batch)
+    }
+
+    /// From now on new plans take what was stored or what cuDNN suggests first, and are ready in seconds.
+    pub fn stop_tuning(&mut self) {
+        self.core.cudnn.stop_tuning();
     }
 
     /// The current plan's input stage, and the stream to show it pictures on.

@@ -26,7 +26,7 @@ pub const BATCHES_IN_FLIGHT: usize = 2;
 /// Room for bitmaps and spans, of a picture: words of 32 pixels (ten masks of a whole 1080p picture), runs down a column (of
 /// which a mask has some hundreds). Masks beyond it are pasted on the host.
 const WORDS_A_PICTURE: usize = 1 << 20;
-const SPANS_A_PICTURE: usize = 1 << 13;
+const SPANS_A_PICTURE: usize = 1 << 15;
 
 /// Of a place without a picture.
 const NOWHERE: SourceGeometry = SourceGeometry {
