@@ -139,5 +139,5 @@ $(BUNDLE)/run.sh:
 gpu-check: $(BUNDLE)/run.sh ## on a GPU machine: kernels bit for bit, times against torchvision's, one table (9 minutes)
 	"$(BUNDLE)/run.sh" "$(RESULTS)"
 
-gpu-check-dry: cuda-standin $(BUNDLE)/run.sh ## the same run on the driver of the tests, without timings
-	tests/gpu/dry_run.sh "$(BUNDLE)" "$(STANDIN)/lib" "$(RESULTS)-dry"
+gpu-check-dry: cuda-standin cudnn-standin $(BUNDLE)/run.sh ## the same run on the driver of the tests, without timings
+	tests/gpu/dry_run.sh "$(BUNDLE)" "$(STANDIN)/lib" "$(CUDNN_STANDIN)/lib" "$(RESULTS)-dry"

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::ValueEnum;
 
 use crate::config::Executor;
@@ -25,8 +25,8 @@ use crate::instances::Limits;
 use crate::model::device_net::{DeviceMaskRcnn, DeviceOptions, ReadyInput};
 use crate::model::{Masks, Options, Recipe, Weights};
 use crate::ops::bench::noise;
-use crate::pipeline::{Choice, Engine};
-use record::{Record, Row, is_stand_in};
+use crate::pipeline::{Choice, DeviceSegmenter, Engine};
+use record::{Record, is_stand_in};
 
 /// Check the GPU path on this machine: kernels bit for bit, times, one table
 #[derive(Debug, clap::Args)]
@@ -49,9 +49,9 @@ pub struct Args {
     /// Recipe of the network, whose weights are made here
     #[arg(long, default_value = "engines/coco-resnet50.toml", value_name = "TOML")]
     network: PathBuf,
-    /// Time every configuration that cuDNN knows of the network's layers and keep the best: minutes, the first time
-    #[arg(long)]
-    tuned: bool,
+    /// Of each layer time so many of the configurations that cuDNN suggests, and take the fastest
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    tune: u32,
     /// Engine of the cameras
     #[arg(long, default_value = "engines/conveyor.toml", value_name = "TOML")]
     engine: PathBuf,
@@ -135,34 +135,33 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             Step::Network => {
                 let device = Device::open(0)?;
                 let mut record = Record::begin(out, step.name(), Some(&device))?;
-                if is_stand_in(&device) {
-                    stand_in(network::BATCHES.map(network::name), "ms", &mut record)?;
-                } else {
-                    let tuning = if args.tuned { Tuning::KEPT } else { Tuning::Off };
-                    network::run(rounds, &mut record, |batch| {
-                        seeded_network(&args.network, batch, tuning.clone())
-                    })?;
-                }
+                let small = is_stand_in(&device);
+                let recipe = if small { &args.engine } else { &args.network };
+                network::run(if small { 1 } else { rounds }, args.tune, &mut record, |batch, tune| {
+                    seeded_network(recipe, small, batch, tuning(out, small, tune))
+                })?;
             }
             Step::Cameras => {
-                let mut record = Record::begin(out, step.name(), None)?;
+                let device = match args.executor {
+                    Executor::Cudnn => Some(Device::open(0)?),
+                    _ => None, // the processor's engine asks no card
+                };
+                let tuning = tuning(out, device.as_ref().is_some_and(is_stand_in), args.tune);
+                let mut record = Record::begin(out, step.name(), device.as_ref())?;
                 cameras::run(&args.engine, &args.cameras, each, &mut record, |cameras| {
-                    engine(&args.engine, args.executor, cameras)
+                    engine(&args.engine, args.executor, &tuning, cameras)
                 })?;
             }
             Step::Layers => {
                 let device = Device::open(0)?;
                 let mut record = Record::begin(out, step.name(), Some(&device))?;
-                if is_stand_in(&device) {
-                    stand_in(
-                        network::BATCHES.map(layers::names).into_iter().flatten(),
-                        "ms",
-                        &mut record,
-                    )?;
+                let small = is_stand_in(&device);
+                let asked = if small {
+                    layers::Asked::small(&args.engine)
                 } else {
-                    let patience = Duration::from_secs(args.layer_seconds);
-                    layers::run(&device, out, &args.network, patience, &mut record)?;
-                }
+                    layers::Asked::whole(&args.network, Duration::from_secs(args.layer_seconds))
+                };
+                layers::run(&device, out, tuning(out, small, args.tune), &asked, &mut record)?;
             }
             Step::Table => fine &= table::run(out)?,
         }
@@ -170,27 +169,35 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Why nothing is timed there.
-const STAND_IN: &str = "stand-in: no timings";
-
-fn stand_in(names: impl IntoIterator<Item = String>, unit: &str, record: &mut Record) -> anyhow::Result<()> {
-    for name in names {
-        record.add(Row::missing(name, unit, STAND_IN))?;
+/// Plans are this run's own, as many configurations a layer as it asks for; on the stand-in, where all are one, none are kept.
+fn tuning(out: &Path, stand_in: bool, most: u32) -> Tuning {
+    if stand_in {
+        return Tuning::Off;
     }
-    Ok(())
+    Tuning::Kept {
+        folder: Some(out.join(format!("plans/{most}"))),
+        most: Some(most as usize),
+        pool_bytes: None,
+    }
 }
 
-/// ResNet-50-FPN of seeded weights on the first GPU; no detection's score is too low. Its answer is more than was asked for:
-/// masks are pasted and encoded too, on the device.
-fn seeded_network(recipe: &Path, batch: usize, tuning: Tuning) -> anyhow::Result<network::Forward> {
-    let (padded, picture) = (ImageSize::new(1344, 800), ImageSize::new(1333, 800));
+/// A network of seeded weights on the first GPU; no detection's score is too low. Its answer is more than was asked for: masks
+/// are pasted and encoded too, on the device. `small`: what the host computes in seconds.
+fn seeded_network(recipe: &Path, small: bool, batch: usize, tuning: Tuning) -> anyhow::Result<network::Forward> {
+    let (padded, picture) = match small {
+        true => (ImageSize::new(128, 96), ImageSize::new(120, 96)),
+        false => (ImageSize::new(1344, 800), ImageSize::new(1333, 800)),
+    };
     let options = DeviceOptions {
         score_threshold: Some(0.0),
         tuning,
         ..DeviceOptions::default()
     };
-    let mut net: DeviceMaskRcnn<ReadyInput> =
-        DeviceMaskRcnn::build(Recipe::read(recipe)?, Weights::seeded(1), &options, &[])?;
+    let mut recipe = Recipe::read(recipe)?;
+    if small {
+        (recipe.test.post_nms_top_n, recipe.test.detections) = (32, 8);
+    }
+    let mut net: DeviceMaskRcnn<ReadyInput> = DeviceMaskRcnn::build(recipe, Weights::seeded(1), &options, &[])?;
     let values = noise(3 * padded.area() as usize, 1);
     net.prepare(padded, batch, |device, _| {
         ReadyInput::new(device, padded, batch, &values)
@@ -209,23 +216,34 @@ fn seeded_network(recipe: &Path, batch: usize, tuning: Tuning) -> anyhow::Result
 }
 
 /// The engine of `recipe`, run by `executor` for so many cameras.
-fn engine(recipe: &Path, executor: Executor, cameras: usize) -> anyhow::Result<cameras::Engine> {
-    if executor == Executor::Cudnn && is_stand_in(&Device::open(0)?) {
-        bail!(STAND_IN);
-    }
+fn engine(recipe: &Path, executor: Executor, tuning: &Tuning, cameras: usize) -> anyhow::Result<cameras::Engine> {
     let limits = Limits {
         score_threshold: 0.5,
         max_instances: 100,
     };
-    let choice = Choice {
-        executor,
-        options: Options {
-            score_threshold: Some(limits.score_threshold),
-            ..Options::default()
-        },
-        cameras,
+    let loaded = match executor {
+        Executor::Cudnn => {
+            let options = DeviceOptions {
+                score_threshold: Some(limits.score_threshold),
+                tuning: tuning.clone(),
+                ..DeviceOptions::default()
+            };
+            let loaded = DeviceSegmenter::load(recipe, limits, &options, cameras)?;
+            Engine::Cudnn(Box::new(loaded))
+        }
+        _ => {
+            let options = Options {
+                score_threshold: Some(limits.score_threshold),
+                ..Options::default()
+            };
+            let choice = Choice {
+                executor,
+                options,
+                cameras,
+            };
+            Engine::load(recipe, limits, &choice)?
+        }
     };
-    let loaded = Engine::load(recipe, limits, &choice)?;
     Ok(cameras::Engine {
         classes: loaded.classes(),
         name: format!("{} on {}", loaded.recipe().name, loaded.identity().executor.name),

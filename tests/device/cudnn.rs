@@ -405,6 +405,7 @@ fn configurations_are_timed_once_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     let kept = || Tuning::Kept {
         folder: Some(dir.path().to_owned()),
+        most: None,
         pool_bytes: Some(1 << 20),
     };
     let mut graph = Graph::new("kept");

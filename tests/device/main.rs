@@ -10,6 +10,7 @@ mod barriers;
 mod cudnn;
 mod detections;
 mod device_room;
+mod gpu_check;
 #[cfg(feature = "gstreamer")]
 mod gst_cuda;
 mod masks;

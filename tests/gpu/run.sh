@@ -71,9 +71,10 @@ if want info; then
     } | tee "$out/info.txt"
 fi
 want kernels && check 60 kernels
-# TUNED=1: minutes more the first time; the plans stay in the results' cache for the next run there.
-[ -z "${TUNED:-}" ] || extra="$extra --tuned" end=$((end + 900))
-want network && check "$((${TUNED:+900} + 110))" network
+# TUNE=N: of each layer N configurations are timed, which takes longer; the plans stay in the results for the next run there.
+more=$(((${TUNE:-1} - 1) * 100))
+[ "$more" -le 0 ] || extra="$extra --tune $TUNE" end=$((end + more))
+want network && check "$((110 + more))" network
 want ops && check 40 ops
 want cameras && check 60 cameras
 if want torch; then

@@ -13,9 +13,36 @@ use crate::geometry::ImageSize;
 use crate::model::{Recipe, Weights, dense_parts};
 use crate::time::{Clocks, SystemClocks, nanos};
 
-const PADDED: ImageSize = ImageSize::new(1344, 800);
-/// Of a picture: boxes and masks.
-const ROIS: [usize; 2] = [1000, 100];
+/// Whose convolutions.
+pub(super) struct Asked<'a> {
+    recipe: &'a Path,
+    padded: ImageSize,
+    /// Of a picture: boxes and masks.
+    rois: [usize; 2],
+    /// Each batch has half of it; what it did not reach has no sum.
+    patience: Duration,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn whole(recipe: &'a Path, patience: Duration) -> Asked<'a> {
+        Asked {
+            recipe,
+            padded: ImageSize::new(1344, 800),
+            rois: [1000, 100],
+            patience,
+        }
+    }
+
+    /// One layer a batch, of a picture that the host can compute.
+    pub(super) fn small(recipe: &'a Path) -> Asked<'a> {
+        Asked {
+            recipe,
+            padded: ImageSize::new(64, 64),
+            rois: [4, 2],
+            patience: Duration::ZERO,
+        }
+    }
+}
 
 /// The names of a batch's sums: measured, and at best.
 pub(super) fn names(batch: usize) -> [String; 2] {
@@ -46,23 +73,23 @@ impl Ceilings {
     }
 }
 
-/// Each batch has half of `patience`; what it did not reach has no sum.
+/// Of the plans that `tuning` kept, or cuDNN's first suggestions.
 pub(super) fn run(
     device: &Device,
     out: &Path,
-    recipe: &Path,
-    patience: Duration,
+    tuning: Tuning,
+    asked: &Asked<'_>,
     record: &mut Record,
 ) -> anyhow::Result<()> {
-    let recipe = Recipe::read(recipe)?;
-    let settings = Settings {
-        tuning: Tuning::Off,
-        progress: None,
-    };
+    let &Asked {
+        padded, rois, patience, ..
+    } = asked;
+    let recipe = Recipe::read(asked.recipe)?;
+    let settings = Settings { tuning, progress: None };
     let mut cudnn = Cudnn::open(device, settings)?;
     let ceilings = Ceilings::of(out);
     for batch in BATCHES {
-        let graphs = dense_parts(&recipe, Weights::blank(), PADDED, batch, ROIS.map(|rois| batch * rois))?;
+        let graphs = dense_parts(&recipe, Weights::blank(), padded, batch, rois.map(|rois| batch * rois))?;
         let until = SystemClocks.mono_nanos() + nanos(patience / BATCHES.len() as u32);
         let mut seen: Vec<LayerTime> = Vec::new();
         let mut added = Ok(());

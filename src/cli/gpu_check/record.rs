@@ -6,9 +6,13 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::device::Device;
+use crate::engine::replace;
 
 /// What stands where a figure is missing.
 pub(super) const NOT_YET: &str = "not yet measured";
+
+/// Why nothing is timed there.
+pub(super) const STAND_IN: &str = "stand-in: no timings";
 
 /// One figure. Scripts beside this program write the same form.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -86,7 +90,9 @@ impl Record {
         let machine = device.map_or_else(String::new, |device| {
             let facts = device.facts();
             let (major, minor) = facts.driver_version;
-            format!("{}, sm_{}, driver for CUDA {major}.{minor}", facts.name, facts.sm)
+            let sm = format!("sm_{}", facts.sm);
+            let name = facts.name.trim_end_matches(&format!(", {sm}"));
+            format!("{name}, {sm}, driver for CUDA {major}.{minor}")
         });
         let record = Record {
             step: step.to_owned(),
@@ -99,19 +105,37 @@ impl Record {
         Ok(record)
     }
 
+    /// No time of the stand-in gets into a record.
     pub(super) fn add(&mut self, row: Row) -> anyhow::Result<()> {
+        let row = match row.value {
+            Some(_) if self.stand_in && row.hash.is_none() => Row::missing(row.name, &row.unit, STAND_IN),
+            _ => row,
+        };
         say!("  {}", line_of(&row));
+        self.keep(row)
+    }
+
+    /// A row of too many to be shown.
+    pub(super) fn keep(&mut self, row: Row) -> anyhow::Result<()> {
         self.rows.push(row);
         self.write()
+    }
+
+    /// The row of that name is from now on called otherwise.
+    pub(super) fn rename(&mut self, name: &str, to: String) {
+        if let Some(row) = self.rows.iter_mut().find(|row| row.name == name) {
+            row.name = to;
+        }
     }
 
     pub(super) fn row(&self, name: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.name == name)
     }
 
+    /// A whole file at all times, whenever the run is killed.
     fn write(&self) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        std::fs::write(&self.path, text).with_context(|| self.path.display().to_string())
+        replace(&self.path, text.as_bytes()).with_context(|| self.path.display().to_string())
     }
 
     /// The record of `step` in `folder`; `None` when there is no whole one.

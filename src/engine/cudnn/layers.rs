@@ -54,7 +54,7 @@ impl Cudnn {
         let work = |one: &LayerTime| one.shape.flops() * one.layers as f64;
         found.sort_by(|a, b| work(b).total_cmp(&work(a)));
         self.device.bind()?;
-        let mut tuner = Tuner::new(&self.device, found.iter().map(|one| &one.shape), None)?;
+        let mut tuner = Tuner::new(&self.device, found.iter().map(|one| &one.shape), None, None)?;
         let mut handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
         for mut one in found {
             let plan = self.plans.make(&one.shape, &mut handle, None);

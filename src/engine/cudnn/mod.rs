@@ -50,10 +50,12 @@ use crate::device::{Device, Kernels, TensorElement};
 pub enum Tuning {
     /// The first one cuDNN suggests is taken: for tests, and where a start must not take long.
     Off,
-    /// All are timed at the first start, and the best kept on disk.
+    /// They are timed at the first start, and the best kept on disk.
     Kept {
         /// `None` = maskcast/cudnn in the user's cache.
         folder: Option<PathBuf>,
+        /// How many of a layer's are timed, as cuDNN suggests them; `None` = all.
+        most: Option<usize>,
         /// Bytes of numbers to time on; `None` = more than a GPU's caches hold.
         pool_bytes: Option<usize>,
     },
@@ -63,6 +65,7 @@ impl Tuning {
     /// In the user's cache.
     pub const KEPT: Tuning = Tuning::Kept {
         folder: None,
+        most: None,
         pool_bytes: None,
     };
 }

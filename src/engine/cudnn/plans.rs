@@ -62,11 +62,11 @@ impl Plans {
                 });
             }
             if tuner.is_none()
-                && let Tuning::Kept { pool_bytes, .. } = self.settings.tuning
+                && let Tuning::Kept { most, pool_bytes, .. } = self.settings.tuning
                 && !self.is_stored(&shape)
             {
                 let shapes: Vec<ConvShape> = convs.iter().map(|conv| conv.shape).collect();
-                tuner = Some(Tuner::new(device, shapes.iter(), pool_bytes)?);
+                tuner = Some(Tuner::new(device, shapes.iter(), most, pool_bytes)?);
                 tracing::info!(
                     "cuDNN: timing the configurations of {of} layers, about a second each; the result is kept"
                 );

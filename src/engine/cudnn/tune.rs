@@ -1,7 +1,7 @@
 //! Which of cuDNN's configurations is the fastest here: each is timed by the device's own clock, over several sets of
 //! arrays of random numbers, so that the second-level cache does not hold them and no multiplier rests on zeros.
 
-use super::backend::{Arrays, Configuration, Handle, Mode, Pack, Plan, Target, configurations};
+use super::backend::{Arrays, Handle, Mode, Pack, Plan, Target, configurations};
 use super::error::CudnnError;
 use super::steps::ConvShape;
 use crate::device::{CudaStream, Device, DeviceBuffer, Event, Timing};
@@ -45,14 +45,6 @@ pub(super) fn first_plan(shape: &ConvShape, target: Target<'_>) -> Result<Plan, 
     }))
 }
 
-/// Every configuration of every mode, with the mode it comes from.
-fn all_configurations(shape: &ConvShape, target: Target<'_>) -> Vec<Configuration> {
-    let found = MODES
-        .iter()
-        .filter_map(|&mode| configurations(shape, mode, target).ok());
-    found.flatten().collect()
-}
-
 /// The fastest plan, and the microseconds of one run.
 pub(super) struct Best {
     pub plan: Plan,
@@ -63,6 +55,8 @@ pub(super) struct Best {
 pub(super) struct Tuner {
     device: Device,
     stream: CudaStream,
+    /// Plans of a layer that are timed.
+    most: usize,
     pool: DeviceBuffer<u32>,
     start: Event,
     end: Event,
@@ -88,10 +82,11 @@ pub(super) fn bytes(shape: &ConvShape) -> usize {
 }
 
 impl Tuner {
-    /// With room for the largest of `shapes`.
+    /// With room for the largest of `shapes`. `most` plans of a layer are timed, or all.
     pub(super) fn new<'a>(
         device: &Device,
         shapes: impl Iterator<Item = &'a ConvShape>,
+        most: Option<usize>,
         pool_bytes: Option<usize>,
     ) -> Result<Tuner, EngineError> {
         let largest = shapes
@@ -102,6 +97,7 @@ impl Tuner {
         Ok(Tuner {
             device: device.clone(),
             stream: device.stream("cudnn/tune")?,
+            most: most.unwrap_or(usize::MAX),
             pool: device.upload("numbers to time layers on", &random_halves(bytes / 4))?,
             start: device.event(Timing::Yes)?,
             end: device.event(Timing::Yes)?,
@@ -111,22 +107,34 @@ impl Tuner {
     pub(super) fn best(&mut self, shape: &ConvShape, handle: &mut Handle) -> Result<Option<Best>, EngineError> {
         let mut best: Option<Best> = None;
         let mut seen = Vec::new();
-        for configuration in all_configurations(shape, Target::Device(handle)) {
-            let Ok(plan) = Plan::build(&configuration, Target::Device(handle)) else {
-                continue;
-            };
-            // The modes suggest much the same.
-            let json = plan.json().unwrap_or_default();
-            if plan.workspace > MOST_WORKSPACE || (!json.is_empty() && seen.contains(&json)) {
-                continue;
+        let mut left = self.most;
+        for mode in MODES {
+            if left == 0 {
+                break; // asking takes time too
             }
-            seen.push(json);
-            match self.time(shape, &plan, handle) {
-                Ok(micros) if best.as_ref().is_none_or(|best| micros < best.micros) => {
-                    best = Some(Best { plan, micros });
+            let suggested = configurations(shape, mode, Target::Device(handle));
+            for configuration in suggested.into_iter().flatten() {
+                if left == 0 {
+                    break;
                 }
-                Ok(_) => {}
-                Err(error) => tracing::debug!("a plan for {shape} does not run: {error}"),
+                let Ok(plan) = Plan::build(&configuration, Target::Device(handle)) else {
+                    continue;
+                };
+                // The modes suggest much the same.
+                let json = plan.json().unwrap_or_default();
+                if plan.workspace > MOST_WORKSPACE || (!json.is_empty() && seen.contains(&json)) {
+                    continue;
+                }
+                seen.push(json);
+                match self.time(shape, &plan, handle) {
+                    Ok(micros) => {
+                        left -= 1;
+                        if best.as_ref().is_none_or(|best| micros < best.micros) {
+                            best = Some(Best { plan, micros });
+                        }
+                    }
+                    Err(error) => tracing::debug!("a plan for {shape} does not run: {error}"),
+                }
             }
         }
         Ok(best)
