@@ -26,6 +26,7 @@ use crate::model::device_net::{DeviceMaskRcnn, DeviceOptions, ReadyInput};
 use crate::model::{Masks, Options, Recipe, Weights};
 use crate::ops::bench::noise;
 use crate::pipeline::{Choice, DeviceSegmenter, Engine};
+use crate::time::SystemClocks;
 use record::{Record, is_stand_in};
 
 /// Check the GPU path on this machine: kernels bit for bit, times, one table
@@ -221,7 +222,7 @@ fn engine(recipe: &Path, executor: Executor, tuning: &Tuning, cameras: usize) ->
         score_threshold: 0.5,
         max_instances: 100,
     };
-    let loaded = match executor {
+    let mut loaded = match executor {
         Executor::Cudnn => {
             let options = DeviceOptions {
                 score_threshold: Some(limits.score_threshold),
@@ -244,6 +245,8 @@ fn engine(recipe: &Path, executor: Executor, tuning: &Tuning, cameras: usize) ->
             Engine::load(recipe, limits, &choice)?
         }
     };
+    // Every number of pictures has its plan before anything is timed.
+    loaded.warm_up(ImageSize::new(640, 480), &SystemClocks)?;
     Ok(cameras::Engine {
         classes: loaded.classes(),
         name: format!("{} on {}", loaded.recipe().name, loaded.identity().executor.name),

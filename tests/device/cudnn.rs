@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use maskcast::device::{CudaStream, Device, DeviceSlice, DeviceSliceMut, TensorElement, TensorView};
+use maskcast::device::{CudaStream, Device, DeviceSliceMut, TensorElement, TensorView};
 use maskcast::engine::Precision;
 use maskcast::engine::cudnn::{Cudnn, Program, Settings, Tuning, plans};
 use maskcast::engine::graph::{Array, Dim, Graph, Tensor, Window};
@@ -54,7 +54,7 @@ fn deviation(name: &str, want: &[f32], got: &[f32]) -> f64 {
     let apart = sum(&mut want.iter().zip(got).map(|(w, g)| f64::from(*w) - f64::from(*g)));
     let size = sum(&mut want.iter().map(|w| f64::from(*w)));
     let deviation = (apart / size.max(1e-30)).sqrt();
-    println!("{name}: {deviation:.1e}");
+    eprintln!("{name}: {deviation:.1e}");
     deviation
 }
 
@@ -84,24 +84,7 @@ fn give(device: &Device, stream: &CudaStream, program: &mut Program, values: &[f
 
 /// Output `index`, [positions, channels].
 fn take(device: &Device, program: &Program, index: usize) -> Vec<f32> {
-    let view = program.output(index).unwrap();
-    let len = (view.positions - 1) * view.pitch + view.channels;
-    // SAFETY: the output's memory; `download` waits for the device.
-    let all: Vec<f32> = match view.element {
-        TensorElement::F32 => device
-            .download(unsafe { DeviceSlice::from_raw(view.address(), len) })
-            .unwrap(),
-        TensorElement::F16 => {
-            // SAFETY: as above.
-            let halves: Vec<f16> = device
-                .download(unsafe { DeviceSlice::from_raw(view.address(), len) })
-                .unwrap();
-            halves.iter().map(|h| h.to_f32()).collect()
-        }
-    };
-    all.chunks(view.pitch)
-        .flat_map(|row| row[..view.channels].to_vec())
-        .collect()
+    device.read_tensor(program.output(index).unwrap()).unwrap()
 }
 
 /// Everything poisoned, then one run.

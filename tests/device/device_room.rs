@@ -118,7 +118,7 @@ fn nothing_may_be_allocated_or_waited_for_in_a_capture() {
         ("cuEventQuery", &|| event.is_done().map(drop)),
     ];
     for (call, step) in steps {
-        let refused = stream.capture(|| step()).unwrap_err();
+        let refused = stream.capture(step).unwrap_err();
         let said = refused.to_string();
         assert!(said.contains(call) && said.contains("CAPTURE"), "{call}: {said}");
         // The stream is as good as before.

@@ -125,7 +125,7 @@ fn arithmetic_is_rounded_as_on_the_host() {
         let fused = source.text.contains("fmaf") || source.headers.iter().any(|(_, text)| text.contains("fmaf("));
         for line in text.lines().map(str::trim) {
             let operation = line
-                .trim_start_matches(|c: char| c == '@' || c == '%')
+                .trim_start_matches(['@', '%'])
                 .split_whitespace()
                 .next()
                 .unwrap_or("");

@@ -104,7 +104,7 @@ fn engine_rate(engine: Engine, film: &Film, cameras: usize, each: Duration) -> a
             }
         });
         let asked: Vec<Asked> = asked.collect();
-        let ticket = Ticket(index as u64);
+        let ticket = Ticket(index);
         segmenter.submit(ticket, asked, &SystemClocks);
         ticket
     };
