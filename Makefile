@@ -84,7 +84,7 @@ sanitize: nvrtc openvino ## the CUDA kernels under AddressSanitizer: a store out
 	  | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | grep /device- > "$(STANDIN)-sanitized/tests"
 	MASKCAST_SANITIZED=1 MASKCAST_CUDA_STANDIN="$(STANDIN)-sanitized/lib" MASKCAST_NVRTC_DIR="$(NVRTC)" \
 	  LD_PRELOAD="$$(cc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0:detect_stack_use_after_return=0 \
-	  "$$(cat "$(STANDIN)-sanitized/tests")" --skip gst_cuda --skip cudnn --skip network
+	  "$$(cat "$(STANDIN)-sanitized/tests")" --skip gst_cuda --skip cudnn --skip network --skip resources
 
 test: export MASKCAST_CUDA_STANDIN ?= $(STANDIN)/lib
 test: export MASKCAST_NVRTC_DIR ?= $(NVRTC)

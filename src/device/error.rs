@@ -27,6 +27,8 @@ pub enum DeviceError {
     Size { what: String, expected: usize, got: usize },
     #[error("all {slots} slots for {what} are in use: pictures are held longer than they are read")]
     Busy { what: String, slots: usize },
+    #[error("{what} cannot be captured on stream {stream}")]
+    Captured { stream: String, what: &'static str },
     #[error("kernels for sm_{sm}: {reason}")]
     Cubins { sm: u32, reason: String },
 }

@@ -237,6 +237,7 @@ impl CudaStream {
         if to.len == 0 {
             return Ok(());
         }
+        self.expect_fences()?;
         self.context().bind()?;
         // SAFETY: `from` has at least `to.len` initialised values; the copy is over before they can be written again
         // (`touch`) or freed (`Drop` waits for the fence).
@@ -253,6 +254,7 @@ impl CudaStream {
         if from.len == 0 {
             return Ok(());
         }
+        self.expect_fences()?;
         self.context().bind()?;
         // SAFETY: `to` has at least `from.len` values; nobody reads them before the copy is over (`touch`).
         let values = unsafe { std::slice::from_raw_parts_mut(to.start, from.len) };

@@ -155,7 +155,30 @@ impl CudaStream {
         &self.context
     }
 
-    /// The device touches the fence's buffer with what was queued last.
+    /// Refuses work on host buffers where their fences would be captured with it, and never be raised: on a stream that
+    /// has joined a capture of another.
+    pub(super) fn expect_fences(&self) -> Result<(), DeviceError> {
+        match &*self.capturing.borrow() {
+            Some(_) => Ok(()), // kept for the graph's launches
+            None => self.expect_not_captured("a copy from or to pinned memory"),
+        }
+    }
+
+    fn expect_not_captured(&self, what: &'static str) -> Result<(), DeviceError> {
+        self.context.bind()?;
+        // SAFETY: `raw` lives until drop.
+        let status =
+            unsafe { result::stream::is_capturing(self.raw) }.map_err(|e| refused("cuStreamIsCapturing", e))?;
+        if status == sys::CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE {
+            return Ok(());
+        }
+        Err(DeviceError::Captured {
+            stream: self.name.clone(),
+            what,
+        })
+    }
+
+    /// The device touches the fence's buffer with what was queued last, which [`Self::expect_fences`] allowed.
     pub(super) fn touch(&self, fence: &Arc<Fence>) -> Result<(), DeviceError> {
         if let Some(fences) = &mut *self.capturing.borrow_mut() {
             fences.push(Arc::clone(fence));
@@ -269,7 +292,7 @@ impl Fence {
 impl CudaGraph {
     /// Queues all of it. The host buffers it reads or writes are the device's until it is done; reading one waits.
     pub fn launch(&mut self, stream: &CudaStream) -> Result<(), DeviceError> {
-        self.context.bind()?;
+        stream.expect_not_captured("the launch of a graph")?;
         // SAFETY: both handles live. The buffers that the graph names live too: whoever captured it keeps them beside it.
         unsafe { result::graph::launch(self.exec, stream.raw) }.map_err(|e| refused("cuGraphLaunch", e))?;
         self.fences.iter().try_for_each(|fence| fence.raise(stream))

@@ -160,6 +160,43 @@ fn work_of_two_streams_is_captured_where_it_is_joined() {
     assert_eq!(device.download(b.slice()).unwrap(), [2; 8]);
 }
 
+/// The fence of a pinned buffer would be captured with the copy, and nobody could wait for it: refused before it is queued.
+#[test]
+fn a_stream_that_joined_a_capture_of_another_takes_no_pinned_memory() {
+    let device = device();
+    let (main, side) = (device.stream("main").unwrap(), device.stream("side").unwrap());
+    let (forked, joined) = (device.event(Timing::No).unwrap(), device.event(Timing::No).unwrap());
+    let mut values = device.upload("values", &[5_u8; 8]).unwrap();
+    let mut seen = device.pinned::<u8>("seen", 8).unwrap();
+    let mut inner = main.capture(|| main.fill(values.slice_mut(), 6)).unwrap();
+    let mut graph = main
+        .capture(|| {
+            main.record(&forked)?;
+            side.wait(&forked)?;
+            let download = side.download(values.slice(), &mut seen).unwrap_err().to_string();
+            let upload = side.upload(&seen, values.slice_mut()).unwrap_err().to_string();
+            let launch = inner.launch(&side).unwrap_err().to_string();
+            for (refused, what) in [
+                (download, "pinned memory"),
+                (upload, "pinned memory"),
+                (launch, "graph"),
+            ] {
+                assert!(refused.contains("stream side") && refused.contains(what), "{refused}");
+            }
+            // The capture is as good as before, and its own stream takes the copy.
+            side.fill(values.slice_mut(), 7)?;
+            side.record(&joined)?;
+            main.wait(&joined)?;
+            main.download(values.slice(), &mut seen)
+        })
+        .unwrap();
+    seen.read().unwrap(); // no fence was captured
+    graph.launch(&main).unwrap();
+    assert_eq!(seen.read().unwrap(), [7; 8]);
+    side.download(values.slice(), &mut seen).unwrap();
+    assert_eq!(seen.read().unwrap(), [7; 8]);
+}
+
 /// The stand-in runs nothing before someone waits (seed 0): only a read that waits sees the copy.
 #[test]
 fn reading_pinned_memory_waits_for_the_copy() {

@@ -54,12 +54,11 @@ fn device() -> Device {
     device
 }
 
-/// No value differs from the plain loops' in a bit.
+/// No value differs from the plain loops' in a bit. A check of a pool without room has no values; not all are such.
 #[track_caller]
 fn assert_alike(checks: &[Check]) {
     assert!(checks.iter().any(|check| check.values > 0));
     for check in checks {
-        assert_eq!(check.different, 0, "{check:?}"); // of nothing, nothing differs
         assert_eq!(check.different, 0, "{check:?}");
     }
 }

@@ -99,8 +99,8 @@ fn the_gpu_finds_what_the_processor_finds() {
 
 #[test]
 fn pictures_together_get_the_answers_they_get_alone_and_nothing_is_allocated() {
-    let mut engine = load(Executor::Cudnn, 4, 0.3);
-    let mut shown = pictures(3);
+    let mut engine = load(Executor::Cudnn, 3, 0.3);
+    let mut shown = pictures(2);
     // Another size and format among them: the same network input, another place in it.
     let wide = shown[0].view(&maskcast::geometry::Tile {
         x: 0,
@@ -119,7 +119,7 @@ fn pictures_together_get_the_answers_they_get_alone_and_nothing_is_allocated() {
         shown.iter().enumerate().map(one).collect()
     };
     let check = |answers: Vec<Result<maskcast::pipeline::Segmented, String>>, skipped: usize| {
-        assert_eq!(answers.len(), 4);
+        assert_eq!(answers.len(), 3);
         for (i, (answer, alone)) in answers.into_iter().zip(&alone).enumerate() {
             let mut expected = alone.clone();
             if i == skipped {
@@ -128,7 +128,7 @@ fn pictures_together_get_the_answers_they_get_alone_and_nothing_is_allocated() {
             assert_eq!(answer.unwrap().instances, expected, "picture {i}");
         }
     };
-    // Two batches on their way at a time, of four pictures each and then of three.
+    // Two batches on their way at a time.
     engine.submit(Ticket(1), asked(1), &SystemClocks);
     engine.submit(Ticket(2), asked(usize::MAX), &SystemClocks);
     check(engine.collect(Ticket(1), &SystemClocks), 1);
@@ -137,8 +137,8 @@ fn pictures_together_get_the_answers_they_get_alone_and_nothing_is_allocated() {
     check(engine.collect(Ticket(3), &SystemClocks), 2);
     // A batch that nobody asked for does not shift the answers of the next.
     engine.submit(Ticket(4), asked(1), &SystemClocks);
-    engine.submit(Ticket(5), asked(3), &SystemClocks);
-    check(engine.collect(Ticket(5), &SystemClocks), 3);
+    engine.submit(Ticket(5), asked(0), &SystemClocks);
+    check(engine.collect(Ticket(5), &SystemClocks), 0);
     assert_eq!(engine.collect(Ticket(4), &SystemClocks).len(), 0);
     let allocations = engine.device().unwrap().allocations();
     for ticket in (6..9).map(Ticket) {
