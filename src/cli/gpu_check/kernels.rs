@@ -71,6 +71,7 @@ pub(super) fn run(device: &Device, hashes: &Path, bless: bool, record: &mut Reco
         }
         say!("  {name:<16} {} of {of} checks equal", of - (bad - before));
     }
+    record.finish()?;
     if bless && bad == 0 {
         let text = serde_json::to_string_pretty(&seen)? + "\n";
         std::fs::write(hashes, text).with_context(|| hashes.display().to_string())?;

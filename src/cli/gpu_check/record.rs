@@ -79,6 +79,9 @@ pub(super) struct Record {
     /// The kernels ran on the host: nothing was timed.
     #[serde(default)]
     pub(super) stand_in: bool,
+    /// The step came to its end.
+    #[serde(default)]
+    pub(super) finished: bool,
     pub(super) rows: Vec<Row>,
     #[serde(skip)]
     path: PathBuf,
@@ -98,6 +101,7 @@ impl Record {
             step: step.to_owned(),
             machine,
             stand_in: device.is_some_and(is_stand_in),
+            finished: false,
             rows: Vec::new(),
             path: folder.join(format!("{step}.json")),
         };
@@ -118,6 +122,11 @@ impl Record {
     /// A row of too many to be shown.
     pub(super) fn keep(&mut self, row: Row) -> anyhow::Result<()> {
         self.rows.push(row);
+        self.write()
+    }
+
+    pub(super) fn finish(&mut self) -> anyhow::Result<()> {
+        self.finished = true;
         self.write()
     }
 
